@@ -1,0 +1,139 @@
+"""Settings: frozen dataclasses beside their owners, filled from a YAML file and from overrides.
+
+A settings file has one section per asset, named as the asset, holding that asset's fields:
+
+    language_filtered_documents:
+      languages: [en, de]
+      threshold: 0.65
+"""
+
+import dataclasses
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+
+from gristmill.core.errors import SettingsError
+
+T = TypeVar("T")
+SETTINGS_VARIABLE = "GRISTMILL_SETTINGS"
+SETTINGS_NAME = "settings.yaml"
+
+
+def read_settings_file(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """Read a settings file: a mapping of asset name to a mapping of fields.
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, or has another shape.
+    """
+    try:
+        loaded: object = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file {path}: {error.strerror}; give a readable YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise SettingsError(f"settings file {path}: the top level must map asset names to settings")
+    sections = cast(dict[object, object], loaded)
+    for name, section in sections.items():
+        if not isinstance(name, str) or not isinstance(section, dict):
+            raise SettingsError(f"settings file {path}: section {name!r} must map setting names to values")
+    return cast(dict[str, dict[str, Any]], sections)
+
+
+def default_settings_path(root: str) -> Path | None:
+    """The settings file in force: GRISTMILL_SETTINGS, else settings.yaml in a local root."""
+    named = os.environ.get(SETTINGS_VARIABLE)
+    if named:
+        return Path(named)
+    candidate = Path(root) / SETTINGS_NAME
+    return candidate if "://" not in root and candidate.is_file() else None
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Make the settings dataclass `cls` from plain values, checking names and types.
+
+    Args:
+        cls: a frozen dataclass; its `__post_init__` checks ranges and raises ValueError.
+        values: field name to value, as YAML or JSON gives them; None means the default.
+        where: what to name in an error, such as "settings.yaml, section tokenizer".
+    """
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, cls))}
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise SettingsError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(fields))}")
+    converted = {
+        name: _convert(value, hints[name], f"{where}: {name}") for name, value in values.items() if value is not None
+    }
+    try:
+        return cls(**converted)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def to_plain(settings: object) -> dict[str, Any]:
+    """The settings as JSON-ready values, for reports and fingerprints."""
+    return cast(dict[str, Any], _plain(dataclasses.asdict(cast(Any, settings))))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in cast(dict[Any, Any], value).items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        return [_plain(v) for v in cast(list[Any], value)]
+    return value
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = [a for a in typing.get_args(hint) if a is not type(None)]
+        for option in options:
+            try:
+                return _convert(value, option, where)
+            except SettingsError:
+                if option is options[-1]:
+                    raise
+    if origin is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise SettingsError(f"{where} is {value!r}; choose one of {', '.join(map(str, typing.get_args(hint)))}")
+        return value
+    if origin in (tuple, list, frozenset, set):
+        if isinstance(value, str) or not isinstance(value, list | tuple):
+            raise SettingsError(f"{where} is {value!r}; give a list")
+        item = (typing.get_args(hint) or (Any,))[0]
+        return origin(_convert(v, item, where) for v in cast(list[Any], value))
+    if origin in (dict, Mapping) or hint is dict:
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"{where} is {value!r}; give a mapping")
+        key_type, value_type = typing.get_args(hint) or (Any, Any)
+        return {
+            _convert(k, key_type, where): _convert(v, value_type, where)
+            for k, v in cast(Mapping[Any, Any], value).items()
+        }
+    return _convert_scalar(value, hint, where)
+
+
+def _convert_scalar(value: Any, hint: Any, where: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        try:
+            return float(value)
+        except ValueError:
+            raise SettingsError(f"{where} is {value!r}; give a number") from None
+    if hint is Any:
+        return value
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise SettingsError(f"{where} is {value!r}; give {_NAMES.get(hint, getattr(hint, '__name__', str(hint)))}")
+    return value
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

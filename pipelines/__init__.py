@@ -1,0 +1,1 @@
+"""What happens to documents: Spark, Arrow and plain Python. Never imports dagster."""

@@ -1,0 +1,74 @@
+"""Score first, decide later: rules over signal columns, first failure wins.
+
+A stage computes its signals once and stores them; the decision is a comparison of columns with
+thresholds, so that a threshold can change without computing anything again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.schema import VERDICT_SCHEMA
+
+Comparison = Literal["<", "<=", ">", ">=", "=="]
+_COMPARE: Mapping[str, Any] = {
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+    "==": pc.equal,
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Reject a document as `reason` when `column` `fails_if` `threshold`; a null signal never fails."""
+
+    reason: str
+    column: str
+    fails_if: Comparison
+    threshold: float
+
+
+def first_failure(batch: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatch:
+    """Verdicts by the first rule, in the order given, that each row fails (VERDICT_SCHEMA)."""
+    rows = batch.num_rows
+    undecided: Any = pa.array([True] * rows)
+    reason: Any = pa.nulls(rows, pa.string())
+    score: Any = pa.nulls(rows, pa.float64())
+    threshold: Any = pa.nulls(rows, pa.float64())
+    for rule in rules:
+        signal = cast(Any, batch.column(rule.column)).cast(pa.float64())
+        fails = pc.and_(undecided, pc.fill_null(_COMPARE[rule.fails_if](signal, rule.threshold), False))
+        reason = pc.if_else(fails, rule.reason, reason)
+        score = pc.if_else(fails, signal, score)
+        threshold = pc.if_else(fails, rule.threshold, threshold)
+        undecided = pc.and_not(undecided, fails)
+    return pa.record_batch([reason, score, threshold, pa.nulls(rows, pa.string())], schema=VERDICT_SCHEMA)
+
+
+def verdicts(
+    reasons: Sequence[str | None],
+    scores: Sequence[float | None] | None = None,
+    thresholds: Sequence[float | None] | None = None,
+    details: Sequence[str | None] | None = None,
+) -> pa.RecordBatch:
+    """Verdicts from Python lists, for stages that decide by something other than a comparison."""
+    nothing: list[None] = [None] * len(reasons)
+    columns = [reasons, scores or nothing, thresholds or nothing, details or nothing]
+    return pa.record_batch(
+        [pa.array(values, field.type) for values, field in zip(columns, VERDICT_SCHEMA, strict=True)],
+        schema=VERDICT_SCHEMA,
+    )
+
+
+def with_column(batch: pa.RecordBatch, name: str, values: Any, type_: pa.DataType | None = None) -> pa.RecordBatch:
+    """`batch` with column `name` set: replaced in place where it exists, appended where not."""
+    array = values if isinstance(values, pa.Array) else pa.array(values, type_)
+    position = batch.schema.get_field_index(name)
+    if position < 0:
+        return batch.append_column(name, array)
+    return batch.set_column(position, name, array)

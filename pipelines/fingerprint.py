@@ -1,0 +1,56 @@
+"""When is a committed partition still true? When its inputs, its settings and its code are the same."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gristmill.core.errors import MissingDataError
+from gristmill.core.layout import Layout, Partition
+from pipelines.stages import Stage
+
+
+def fingerprint(stage: Stage, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Hash of all that decides a stage's output.
+
+    Args:
+        stage: whose code and libraries count.
+        settings: the stage's settings as plain values.
+        inputs: name of each input to that input's own fingerprint.
+    """
+    facts = {
+        "stage": stage.name,
+        "code": stage.code_version,
+        "libraries": stage.libraries,
+        "settings": settings,
+        "inputs": dict(inputs),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def input_fingerprints(layout: Layout, stage: Stage, partition: Partition) -> dict[str, str]:
+    """The fingerprints of the committed partitions that a segment of `stage` reads.
+
+    Raises:
+        MissingDataError: one of them is not materialized; the message says how to get it.
+    """
+    found: dict[str, str] = {}
+    for asset in stage.reads:
+        if asset == "duplicate_clusters":
+            report = layout.require_report(asset, Partition(partition.corpus))
+            if partition.segment not in report["segments"]:
+                raise MissingDataError(
+                    f"duplicate_clusters of {partition.corpus} was computed before segment {partition.segment} "
+                    f"was there: run `gristmill run {partition.corpus} --through duplicate_clusters` first"
+                )
+        elif asset == "tokenizer":
+            latest = layout.latest(layout.join("tokenizer"))
+            if latest is None:
+                raise MissingDataError(
+                    f"no tokenizer under {layout.root}: run `gristmill run {partition.corpus} --through tokenizer` first"
+                )
+            report = latest[1]
+        else:
+            report = layout.require_report(asset, partition)
+        found[asset] = report["fingerprint"]
+    return found

@@ -1,0 +1,108 @@
+"""Run one document stage over some partitions: `python -m pipelines.worker STAGE --partition 'c|s' …`.
+
+An ordinary command-line program: Dagster launches it through Pipes, a person may run it alone. It leaves
+committed partitions behind, and prints one line and a non-zero exit code for what the user can mend.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from gristmill.core.errors import GristmillError, SettingsError, one_line
+from gristmill.core.layout import Layout, Partition
+from gristmill.core.progress import Reporter, open_reporter
+from gristmill.core.settings import build, default_settings_path, read_settings_file
+from pipelines.spark.session import MASTER_VARIABLE, SparkSettings, spark_session
+from pipelines.stages import Stage, stage
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The worker's command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.worker", description=__doc__)
+    parser.add_argument("stage", help="name of the asset, as in pipelines/stages.py")
+    parser.add_argument("--root", help="GRISTMILL_HOME; default: the environment's, else ./data")
+    parser.add_argument("--partition", action="append", default=[], metavar="CORPUS|SEGMENT")
+    parser.add_argument("--settings-file", help="YAML; default: settings.yaml under the root")
+    parser.add_argument("--settings", default="{}", metavar="JSON", help="overrides for this stage")
+    parser.add_argument("--master", help=f"Spark master; default: ${MASTER_VARIABLE}, else local[*]")
+    parser.add_argument("--force", action="store_true", help="write again what is already there")
+    return parser.parse_args(arguments)
+
+
+def resolve_settings(stage_row: Stage, layout: Layout, settings_file: str | None, overrides: dict[str, Any]) -> Any:
+    """Defaults, then the settings file, then the overrides."""
+    path = settings_file or default_settings_path(layout.root)
+    section: dict[str, Any] = {}
+    where = f"settings of {stage_row.name}"
+    if path is not None:
+        section = read_settings_file(path).get(stage_row.name, {})
+        build(stage_row.settings_class, section, f"settings file {path}, section {stage_row.name}")
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return build(stage_row.settings_class, section | given, where)
+
+
+def run_stage(
+    stage_row: Stage,
+    layout: Layout,
+    partitions: Sequence[Partition],
+    settings: Any,
+    reporter: Reporter,
+    *,
+    master: str | None = None,
+    is_forced: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Run `stage_row`; returns the committed report of each partition (or of the single result) by key."""
+    if stage_row.kind == "single":
+        return {stage_row.name: stage_row.load().run(layout, settings, reporter, is_forced=is_forced)}
+    spark_settings = build(SparkSettings, {"master": master or os.environ.get(MASTER_VARIABLE)}, "--master")
+    started = time.monotonic()
+    with spark_session(spark_settings, f"gristmill {stage_row.name}") as spark:
+        reporter.info(
+            f"Spark {spark.version} on {spark.sparkContext.master} ready in {time.monotonic() - started:.1f} s"
+        )
+        if stage_row.kind == "cluster":
+            module = stage_row.load()
+            return {p.key: module.run(spark, layout, p, settings, reporter, is_forced=is_forced) for p in partitions}
+        from pipelines.spark.run import run_map_stage
+
+        return run_map_stage(spark, layout, stage_row, partitions, settings, reporter, is_forced=is_forced)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary folders and Spark are cleaned up
+    given = parse_arguments(arguments)
+    with open_reporter() as reporter:
+        try:
+            stage_row = stage(given.stage)
+            layout = Layout(given.root)
+            partitions = [Partition.parse(key) for key in given.partition]
+            if stage_row.kind != "single" and not partitions:
+                raise SettingsError(f"{stage_row.name} works on partitions: give --partition CORPUS|SEGMENT")
+            settings = resolve_settings(stage_row, layout, given.settings_file, json.loads(given.settings))
+            reports = run_stage(
+                stage_row, layout, partitions, settings, reporter, master=given.master, is_forced=given.force
+            )
+        except GristmillError as error:
+            reporter.error(one_line(error))
+            return error.exit_code
+        for key, report in reports.items():
+            reporter.info(describe(stage_row, key, report))
+    return 0
+
+
+def describe(stage_row: Stage, key: str, report: dict[str, Any]) -> str:
+    """One line on what a partition became."""
+    if "rows_in" not in report:
+        return f"{stage_row.name}: done"
+    rejected = sum(report.get("rows_rejected", {}).values())
+    return f"{stage_row.name} {key}: {report['rows_in']:,} in = {report['rows_kept']:,} kept + {rejected:,} rejected"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
