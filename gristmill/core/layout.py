@@ -15,6 +15,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import fsspec
@@ -191,7 +192,7 @@ class Layout:
             try:
                 with self.fs.open(temporary, "wb") as file:
                     cast(Any, file).write(data)
-                os.replace(temporary, path)
+                Path(temporary).replace(path)
             finally:
                 if self.fs.exists(temporary):
                     self.fs.rm(temporary)
