@@ -1,0 +1,168 @@
+"""The registry of corpora: `<root>/corpora/<name>.json` says which files a corpus has and in which segments."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from gristmill.core.errors import CorpusError, MissingDataError
+from gristmill.core.layout import Layout, is_safe_name
+from pipelines.commit import now
+from pipelines.crawl.commoncrawl import crawl_files, is_crawl_id
+from pipelines.crawl.discovery import FoundFile, SkippedFile, discover
+from pipelines.crawl.kinds import Kind
+from pipelines.crawl.segments import assign, default_segments
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, order=True)
+class CrawlFile:
+    """One file of a corpus."""
+
+    name: str  # path below the folder that was given, or the file's name: its identity in doc_id
+    path: str  # absolute local path or URL
+    segment: str
+    bytes: int  # as stored; 0 = not known
+    kind: Kind
+    fingerprint: str  # changes when the file does: of name, size and modification time, or of its ETag
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A registered corpus; `files` are sorted by name."""
+
+    name: str
+    files: tuple[CrawlFile, ...]
+    skipped: tuple[SkippedFile, ...] = ()
+    created_at: str = ""
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the segments, sorted."""
+        return tuple(sorted({file.segment for file in self.files}))
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files as stored."""
+        return sum(file.bytes for file in self.files)
+
+    def files_of(self, segment: str) -> tuple[CrawlFile, ...]:
+        """The files of one segment, sorted by name; none for a segment that is not there."""
+        return tuple(file for file in self.files if file.segment == segment)
+
+
+def add_corpus(
+    layout: Layout,
+    name: str,
+    paths: Sequence[str],
+    *,
+    kind: Kind | None = None,
+    segments: int | None = None,
+    is_replacing: bool = False,
+) -> Corpus:
+    """Register the files below `paths` as corpus `name`; the same set again changes nothing.
+
+    Args:
+        layout: where the registry lies.
+        name: one path component of letters, digits, '.', '_' and '-'.
+        paths: files or folders, local or fsspec URLs; empty for a Common Crawl id.
+        kind: what the files are; told from their content where it is None.
+        segments: how many partitions, at most one per file; by size where it is None.
+        is_replacing: put these files in the place of a corpus that has others.
+
+    Raises:
+        CorpusError: one line that says what is wrong with the name, a path or a file, and the way out.
+    """
+    if not is_safe_name(name):
+        raise CorpusError(f"{name!r} can't name a corpus: use letters, digits, '.', '_' and '-' (not first), no '..'")
+    if segments is not None and segments < 1:
+        raise CorpusError(f"{segments} segments asked for corpus {name}: give 1 or more")
+    known = _read(layout, name)
+    found, skipped, assignment = _find(name, paths, kind, segments)
+    if known is not None:
+        if segments is None and [_facts(f) for f in known.files] == [_facts(f) for f in found]:
+            return known
+        if not is_replacing and _with_segments(found, assignment) != known.files:
+            raise CorpusError(
+                f"corpus {name} is already registered with {_difference(known, found)}: "
+                f"give it another name, or replace it with --replace"
+            )
+    files = _with_segments(found, assignment)
+    if known is not None and files == known.files:
+        return known
+    corpus = Corpus(name, files, tuple(skipped), now())
+    layout.write_json(layout.corpus_path(name), {"format_version": FORMAT_VERSION, **asdict(corpus)})
+    return corpus
+
+
+def load_corpus(layout: Layout, name: str) -> Corpus:
+    """Read the registration of corpus `name`.
+
+    Raises:
+        CorpusError: it is not registered, or its registration can't be read.
+    """
+    if not is_safe_name(name):
+        raise CorpusError(f"{name!r} can't name a corpus: use letters, digits, '.', '_' and '-' (not first), no '..'")
+    corpus = _read(layout, name)
+    if corpus is None:
+        known = ", ".join(c.name for c in list_corpora(layout)) or "none yet"
+        raise CorpusError(
+            f"corpus {name} is not registered under {layout.root} (known: {known}): "
+            f"run `gristmill corpus add {name} PATH` first"
+        )
+    return corpus
+
+
+def list_corpora(layout: Layout) -> list[Corpus]:
+    """Every registered corpus, sorted by name."""
+    names = [path.rsplit("/", 1)[-1].removesuffix(".json") for path in layout.parts(layout.join("corpora"), ".json")]
+    return [corpus for name in sorted(names) if (corpus := _read(layout, name)) is not None]
+
+
+def _find(
+    name: str, paths: Sequence[str], kind: Kind | None, segments: int | None
+) -> tuple[list[FoundFile], list[SkippedFile], dict[str, str]]:
+    if not paths:
+        if is_crawl_id(name):
+            found, assignment = crawl_files(name, segments)
+            return found, [], assignment
+        raise CorpusError(
+            f"corpus {name} needs a path: give folders or files, "
+            f"or name it after a Common Crawl id such as CC-MAIN-2024-10"
+        )
+    found, skipped = discover([str(path) for path in paths], kind)
+    sizes = {file.name: file.bytes for file in found}
+    return found, skipped, assign(sizes, segments or default_segments(sizes))
+
+
+def _with_segments(found: Sequence[FoundFile], assignment: dict[str, str]) -> tuple[CrawlFile, ...]:
+    return tuple(CrawlFile(f.name, f.path, assignment[f.name], f.bytes, f.kind, f.fingerprint) for f in found)
+
+
+def _facts(file: FoundFile | CrawlFile) -> tuple[str, str, int, str, str]:
+    return file.name, file.path, file.bytes, file.kind, file.fingerprint
+
+
+def _difference(known: Corpus, found: Sequence[FoundFile]) -> str:
+    old, new = {_facts(f) for f in known.files}, {_facts(f) for f in found}
+    if old == new:
+        return f"the same files in {len(known.segments)} segments"
+    changed = {f[0] for f in old} & {f[0] for f in new} & {f[0] for f in old ^ new}
+    if changed:
+        return f"{len(known.files)} files, of which {len(changed)} have changed since, such as {min(changed)}"
+    return f"other files ({len(known.files)} then, {len(found)} now)"
+
+
+def _read(layout: Layout, name: str) -> Corpus | None:
+    path = layout.corpus_path(name)
+    try:
+        value = layout.read_json(path)
+        if value is None:
+            return None
+        if value["format_version"] != FORMAT_VERSION:
+            raise CorpusError(f"{path} has format {value['format_version']}, this version reads {FORMAT_VERSION}")
+        files = tuple(CrawlFile(**file) for file in cast(list[dict[str, Any]], value["files"]))
+        skipped = tuple(SkippedFile(**file) for file in cast(list[dict[str, Any]], value["skipped"]))
+        return Corpus(str(value["name"]), files, skipped, str(value["created_at"]))
+    except (KeyError, TypeError, MissingDataError, UnicodeDecodeError):
+        raise CorpusError(f"{path} is not a corpus registration: remove it and add the corpus again") from None
