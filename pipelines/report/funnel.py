@@ -1,0 +1,151 @@
+"""The funnel of a corpus: how many documents each stage kept, and why the others went.
+
+It reads report.json files alone, never a document, so that it costs the same for a thousand pages as for a
+billion, and works while only part of the chain is there.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gristmill.core.layout import Layout, Partition
+from pipelines.crawl.corpora import load_corpus
+from pipelines.stages import STAGES, Stage
+
+LANGUAGE_STAGE = "language_filtered_documents"
+LANGUAGE_PREFIX = "language_"
+_PER_DOCUMENT = ("map", "pack")  # the kinds of stage that account for every document, segment by segment
+
+
+@dataclass(frozen=True)
+class StageFunnel:
+    """What one stage did to the segments that it has done."""
+
+    stage: str
+    group: str
+    segments_done: tuple[str, ...]
+    segments_missing: tuple[str, ...]
+    segments_stale: tuple[str, ...]  # done from inputs that have been replaced since
+    documents_in: int
+    documents_kept: int
+    reasons: dict[str, int]  # reason -> documents rejected, most frequent first
+    text_bytes_in: int
+    text_bytes_kept: int
+    stored_bytes: int
+    cpu_seconds: float
+    tally: dict[str, int]  # counters of the stage's own
+
+    @property
+    def documents_rejected(self) -> int:
+        """Documents that went to the quarantine."""
+        return sum(self.reasons.values())
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether documents in = kept + rejected."""
+        return self.documents_in == self.documents_kept + self.documents_rejected
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every segment is done from inputs that still stand."""
+        return not self.segments_missing and not self.segments_stale
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """A corpus's way through the stages, in the order of the flow."""
+
+    corpus: str
+    segments: tuple[str, ...]
+    stages: tuple[StageFunnel, ...]
+    languages: dict[str, int]  # documents kept per language, most frequent first
+
+    @property
+    def documents_read(self) -> int:
+        """Records that entered the first stage."""
+        return self.stages[0].documents_in if self.stages else 0
+
+    @property
+    def documents_kept(self) -> int:
+        """Documents that the last stage done so far kept."""
+        done = [stage for stage in self.stages if stage.segments_done]
+        return done[-1].documents_kept if done else 0
+
+    def stage(self, name: str) -> StageFunnel:
+        """One stage's row by name."""
+        return next(stage for stage in self.stages if stage.stage == name)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready values, with the sums a program would otherwise compute again."""
+        plain = asdict(self)
+        for row, stage in zip(plain["stages"], self.stages, strict=True):
+            row |= {"documents_rejected": stage.documents_rejected, "is_balanced": stage.is_balanced}
+        return plain | {"documents_read": self.documents_read, "documents_kept": self.documents_kept}
+
+
+def compute_funnel(layout: Layout, corpus: str, segments: Sequence[str] | None = None) -> Funnel:
+    """Add up the committed reports of `corpus`.
+
+    Args:
+        layout: where the data lies.
+        corpus: name of a registered corpus.
+        segments: only these; default: all that the corpus has.
+
+    Raises:
+        CorpusError: the corpus is not registered.
+    """
+    wanted = tuple(segments) if segments is not None else load_corpus(layout, corpus).segments
+    reports: dict[str, dict[str, dict[str, Any]]] = {}
+    rows: list[StageFunnel] = []
+    for stage in STAGES:
+        if stage.kind not in _PER_DOCUMENT:
+            continue
+        found = {s: layout.report(stage.name, Partition(corpus, s)) for s in wanted}
+        reports[stage.name] = {s: report for s, report in found.items() if report is not None}
+        rows.append(_stage_funnel(stage, wanted, reports))
+    tally = next((row.tally for row in rows if row.stage == LANGUAGE_STAGE), {})
+    languages = {k.removeprefix(LANGUAGE_PREFIX): n for k, n in tally.items() if k.startswith(LANGUAGE_PREFIX)}
+    return Funnel(corpus, wanted, tuple(rows), _most_first(languages))
+
+
+def _stage_funnel(stage: Stage, segments: Sequence[str], reports: dict[str, dict[str, dict[str, Any]]]) -> StageFunnel:
+    done = reports[stage.name]
+    source = reports.get(stage.reads[0], {}) if stage.reads else {}
+    stale = tuple(
+        segment
+        for segment, report in done.items()
+        if segment in source
+        and report.get("inputs", {}).get(stage.reads[0]) not in (None, source[segment].get("fingerprint"))
+    )
+    return StageFunnel(
+        stage=stage.name,
+        group=stage.group,
+        segments_done=tuple(done),
+        segments_missing=tuple(segment for segment in segments if segment not in done),
+        segments_stale=stale,
+        documents_in=_sum(done.values(), "rows_in"),
+        documents_kept=_sum(done.values(), "rows_kept"),
+        reasons=_most_first(_add(report.get("rows_rejected", {}) for report in done.values())),
+        text_bytes_in=_sum(done.values(), "text_bytes_in"),
+        text_bytes_kept=_sum(done.values(), "text_bytes_out"),
+        stored_bytes=_sum(done.values(), "bytes"),
+        cpu_seconds=round(sum(float(report.get("cpu_seconds", 0.0)) for report in done.values()), 3),
+        tally=_most_first(_add(report.get("tally", {}) for report in done.values())),
+    )
+
+
+def _sum(reports: Iterable[dict[str, Any]], field: str) -> int:
+    return sum(int(report.get(field, 0)) for report in reports)
+
+
+def _add(counts: Iterable[dict[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return total
+
+
+def _most_first(counts: dict[str, int]) -> dict[str, int]:
+    """Most frequent first, equal counts by name, so that a table reads the same every time."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
