@@ -93,13 +93,13 @@ class PartWriter:
         self._pending_bytes += batch.nbytes
         self.rows += batch.num_rows
         if self._pending_bytes >= ROW_GROUP_BYTES:
-            self._flush()
+            self.flush()
 
     def close(self) -> dict[str, Any] | None:
         """Finish the file; returns its name, rows, bytes and sha256, or None if nothing was ever written."""
         if self._schema is None:
             return None
-        self._flush()
+        self.flush()
         assert self._writer is not None
         self._writer.close()
         fs = self._layout.fs
@@ -117,13 +117,15 @@ class PartWriter:
             "sha256": digest.hexdigest(),
         }
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """End the row group here."""
         assert self._schema is not None
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self._unfinished, self._schema, filesystem=self._layout.fs, compression="zstd"
             )
-        table = pa.Table.from_batches(self._pending, self._schema)
+        # One chunk: page borders in the file must not depend on how rows arrived.
+        table = pa.Table.from_batches(self._pending, self._schema).combine_chunks()
         if table.num_rows:
             self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
         self._pending, self._pending_bytes = [], 0
