@@ -42,12 +42,29 @@ def first_failure(batch: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatc
     threshold: Any = pa.nulls(rows, pa.float64())
     for rule in rules:
         signal = cast(Any, batch.column(rule.column)).cast(pa.float64())
-        fails = pc.and_(undecided, pc.fill_null(_COMPARE[rule.fails_if](signal, rule.threshold), False))
+        fails = pc.and_(undecided, _fails(batch, rule))
         reason = pc.if_else(fails, rule.reason, reason)
         score = pc.if_else(fails, signal, score)
         threshold = pc.if_else(fails, rule.threshold, threshold)
         undecided = pc.and_not(undecided, fails)
     return pa.record_batch([reason, score, threshold, pa.nulls(rows, pa.string())], schema=VERDICT_SCHEMA)
+
+
+def all_failures(batch: pa.RecordBatch, rules: Sequence[Rule]) -> pa.Array:
+    """The reasons of every rule, in the order given, that each row fails: a list of text per row."""
+    failed = [(rule.reason, _fails(batch, rule).to_pylist()) for rule in rules]
+    rows = [[reason for reason, fails in failed if fails[row]] for row in range(batch.num_rows)]
+    return pa.array(rows, pa.list_(pa.string()))
+
+
+def _fails(batch: pa.RecordBatch, rule: Rule) -> Any:
+    """Which rows fail `rule`, compared in the column's own precision.
+
+    A share of exactly 0.3 that was stored as float32 is not above a threshold of 0.3.
+    """
+    signal: Any = batch.column(rule.column)
+    type_ = signal.type if pa.types.is_floating(signal.type) else pa.float64()
+    return pc.fill_null(_COMPARE[rule.fails_if](signal.cast(type_), pa.scalar(rule.threshold, type_)), False)
 
 
 def verdicts(

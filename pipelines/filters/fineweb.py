@@ -1,0 +1,75 @@
+"""FineWeb's own rules: does the page read like paragraphs, or like a menu, a list or a template?
+
+Penedo et al. 2024, arXiv:2406.17557, "Developing additional heuristic filters". Two limits follow the
+published code (datatrove's FineWebQualityFilter, which made the data set), not the paper: repeated lines
+may hold 0.01 of the characters (the paper says 0.1), and the paper has no limit on line breaks per word.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipelines.decisions import Rule
+from pipelines.filters.gopher_repetition import duplicates
+from pipelines.filters.punctuation import TERMINAL
+from pipelines.filters.words import DocumentWords
+
+FAMILY = "fineweb"
+
+COLUMNS: dict[str, pa.DataType] = {
+    "fineweb_lines": pa.int32(),
+    "fineweb_punctuated_lines": pa.float32(),
+    "fineweb_short_lines": pa.float32(),
+    "fineweb_duplicate_line_characters": pa.float32(),
+    "fineweb_line_breaks": pa.float32(),
+}
+
+REASONS: dict[str, str] = {
+    "fineweb.empty": "no line holds anything but whitespace",
+    "fineweb.punctuated_lines": "too few lines end a sentence",
+    "fineweb.short_lines": "too many lines are short",
+    "fineweb.duplicate_line_characters": "too much of the text lies in repeated lines",
+    "fineweb.line_breaks": "too many line breaks for its words, as in a list",
+}
+
+
+@dataclass(frozen=True)
+class FineWebSettings:
+    """Limits of arXiv:2406.17557, or of its code where the two differ (see the module's docstring)."""
+
+    min_punctuated_lines: float = 0.12  # share of lines that end in terminal punctuation
+    max_short_lines: float = 0.67  # share of lines
+    short_line_characters: int = 30  # a line of so many code points or fewer is short
+    max_fineweb_duplicate_line_characters: float = 0.01  # code default; the paper: 0.1
+    max_line_breaks: float = 0.3  # per word; code default, not in the paper
+
+
+def rules(settings: FineWebSettings) -> tuple[Rule, ...]:
+    """The rules in the order they are asked."""
+    s = settings
+    return (
+        Rule("fineweb.empty", "fineweb_lines", "<", 1),
+        Rule("fineweb.punctuated_lines", "fineweb_punctuated_lines", "<", s.min_punctuated_lines),
+        Rule("fineweb.short_lines", "fineweb_short_lines", ">", s.max_short_lines),
+        Rule(
+            "fineweb.duplicate_line_characters",
+            "fineweb_duplicate_line_characters",
+            ">",
+            s.max_fineweb_duplicate_line_characters,
+        ),
+        Rule("fineweb.line_breaks", "fineweb_line_breaks", ">", s.max_line_breaks),
+    )
+
+
+def signals(text: str, words: DocumentWords, settings: FineWebSettings) -> dict[str, float | None]:
+    """Every column of COLUMNS for one text; None where a share has nothing to be a share of."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    found: dict[str, float | None] = dict.fromkeys(COLUMNS)
+    found["fineweb_lines"] = len(lines)
+    if lines:
+        breaks = text.count("\n")
+        found["fineweb_punctuated_lines"] = sum(line[-1] in TERMINAL for line in lines) / len(lines)
+        found["fineweb_short_lines"] = sum(len(line) <= settings.short_line_characters for line in lines) / len(lines)
+        found["fineweb_duplicate_line_characters"] = duplicates(lines)[1] / (len(text) - breaks)
+        found["fineweb_line_breaks"] = breaks / words.count
+    return found

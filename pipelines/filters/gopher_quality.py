@@ -1,0 +1,95 @@
+"""Gopher's quality rules: is this prose of a reasonable length, made of words?
+
+Rae et al. 2021, arXiv:2112.11446, appendix A.1.1, "Quality Filtering". Words include punctuation marks;
+a non-symbol word has a character outside `pipelines.filters.punctuation.SYMBOLS`.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipelines.decisions import Rule
+from pipelines.filters.words import DocumentWords
+
+FAMILY = "gopher_quality"
+
+COLUMNS: dict[str, pa.DataType] = {
+    "words": pa.int32(),
+    "gopher_quality_non_symbol_words": pa.int32(),
+    "gopher_quality_mean_word_length": pa.float32(),
+    "gopher_quality_hashes": pa.float32(),
+    "gopher_quality_ellipses": pa.float32(),
+    "gopher_quality_bullet_lines": pa.float32(),
+    "gopher_quality_ellipsis_lines": pa.float32(),
+    "gopher_quality_alphabetic_words": pa.float32(),
+    "gopher_quality_stop_words": pa.int32(),
+}
+
+REASONS: dict[str, str] = {
+    "gopher_quality.too_few_words": "too few words",
+    "gopher_quality.too_many_words": "too many words",
+    "gopher_quality.short_words": "its words are too short on average",
+    "gopher_quality.long_words": "its words are too long on average",
+    "gopher_quality.hashes": "too many hash signs for its words",
+    "gopher_quality.ellipses": "too many ellipses for its words",
+    "gopher_quality.bullet_lines": "nearly every line starts with a bullet",
+    "gopher_quality.ellipsis_lines": "too many lines end in an ellipsis",
+    "gopher_quality.alphabetic_words": "too few words have a letter",
+    "gopher_quality.stop_words": "too few of the common English words occur",
+}
+
+
+@dataclass(frozen=True)
+class GopherQualitySettings:
+    """Limits of arXiv:2112.11446, appendix A.1.1."""
+
+    min_words: int = 50  # non-symbol words
+    max_words: int = 100_000
+    min_mean_word_length: float = 3.0  # code points of a non-symbol word
+    max_mean_word_length: float = 10.0
+    max_hashes: float = 0.1  # per word
+    max_ellipses: float = 0.1  # per word
+    max_bullet_lines: float = 0.9  # share of lines
+    max_ellipsis_lines: float = 0.3  # share of lines
+    min_alphabetic_words: float = 0.8  # share of words
+    min_stop_words: int = 2  # distinct ones that occur
+    stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
+    bullets: tuple[str, ...] = ("\N{BULLET}", "-")
+
+
+def rules(settings: GopherQualitySettings) -> tuple[Rule, ...]:
+    """The rules in the order they are asked."""
+    s = settings
+    return (
+        Rule("gopher_quality.too_few_words", "gopher_quality_non_symbol_words", "<", s.min_words),
+        Rule("gopher_quality.too_many_words", "gopher_quality_non_symbol_words", ">", s.max_words),
+        Rule("gopher_quality.short_words", "gopher_quality_mean_word_length", "<", s.min_mean_word_length),
+        Rule("gopher_quality.long_words", "gopher_quality_mean_word_length", ">", s.max_mean_word_length),
+        Rule("gopher_quality.hashes", "gopher_quality_hashes", ">", s.max_hashes),
+        Rule("gopher_quality.ellipses", "gopher_quality_ellipses", ">", s.max_ellipses),
+        Rule("gopher_quality.bullet_lines", "gopher_quality_bullet_lines", ">", s.max_bullet_lines),
+        Rule("gopher_quality.ellipsis_lines", "gopher_quality_ellipsis_lines", ">", s.max_ellipsis_lines),
+        Rule("gopher_quality.alphabetic_words", "gopher_quality_alphabetic_words", "<", s.min_alphabetic_words),
+        Rule("gopher_quality.stop_words", "gopher_quality_stop_words", "<", s.min_stop_words),
+    )
+
+
+def signals(text: str, words: DocumentWords, settings: GopherQualitySettings) -> dict[str, float | None]:
+    """Every column of COLUMNS for one text; None where a share has nothing to be a share of."""
+    found: dict[str, float | None] = dict.fromkeys(COLUMNS)
+    found["words"] = words.count
+    found["gopher_quality_non_symbol_words"] = words.non_symbol_words
+    found["gopher_quality_stop_words"] = len(words.distinct.intersection(settings.stop_words))
+    if words.non_symbol_words:
+        found["gopher_quality_mean_word_length"] = words.non_symbol_characters / words.non_symbol_words
+    if words.count:
+        found["gopher_quality_hashes"] = text.count("#") / words.count
+        found["gopher_quality_ellipses"] = (text.count("...") + text.count("\N{HORIZONTAL ELLIPSIS}")) / words.count
+        found["gopher_quality_alphabetic_words"] = words.alphabetic_words / words.count
+    lines = text.splitlines()
+    if lines:
+        bullets = sum(line.lstrip().startswith(settings.bullets) for line in lines)
+        ellipses = sum(line.rstrip().endswith(("...", "\N{HORIZONTAL ELLIPSIS}")) for line in lines)
+        found["gopher_quality_bullet_lines"] = bullets / len(lines)
+        found["gopher_quality_ellipsis_lines"] = ellipses / len(lines)
+    return found
