@@ -1,0 +1,128 @@
+"""`gristmill corpus add` and `gristmill corpus list`."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gristmill.cli.output import HomeOption, JsonOption, console, plain, print_json, table
+from gristmill.core.errors import CorpusError
+from gristmill.core.layout import Layout
+
+if TYPE_CHECKING:
+    from pipelines.crawl.corpora import Corpus
+    from pipelines.crawl.kinds import Kind
+
+app = typer.Typer(help="Register corpora, and see which there are.", no_args_is_help=True)
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Letters, digits, '.', '_' and '-'; or a Common Crawl id.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH…", help="Files or folders; none for a Common Crawl id.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="warc, wet, jsonl, parquet or text; told from the files by default.")
+    ] = None,
+    segments: Annotated[
+        int | None, typer.Option(help="Partitions to spread the files over; by size by default.")
+    ] = None,
+    is_replacing: Annotated[
+        bool, typer.Option("--replace", help="Take the place of a corpus that has other files.")
+    ] = False,
+    home: HomeOption = None,
+    is_json: JsonOption = False,
+) -> None:
+    """Register files as a corpus, and its segments as partitions in Dagster."""
+    from pipelines.crawl.corpora import add_corpus
+
+    layout = Layout(home)
+    corpus = add_corpus(layout, name, paths or [], kind=_kind(kind), segments=segments, is_replacing=is_replacing)
+    offer_partitions(layout, corpus)
+    if is_json:
+        print_json(
+            {
+                "corpus": corpus.name,
+                "segments": list(corpus.segments),
+                "files": len(corpus.files),
+                "bytes": corpus.bytes,
+                "skipped": [{"path": s.path, "reason": s.reason} for s in corpus.skipped],
+            }
+        )
+        return
+    out = console()
+    out.print(
+        f"corpus [bold]{plain(corpus.name)}[/]: {len(corpus.files)} files, {_bytes(corpus.bytes)}, "
+        f"{len(corpus.segments)} segments"
+    )
+    for skipped in corpus.skipped:
+        out.print(f"  left out {plain(skipped.path)}: {plain(skipped.reason)}")
+    out.print(f"next: gristmill run {corpus.name} --through token_shards")
+
+
+@app.command("list")
+def list_(home: HomeOption = None, is_json: JsonOption = False) -> None:
+    """Corpora, their segments, and how many segments of each stage are materialized."""
+    from pipelines.crawl.corpora import list_corpora
+    from pipelines.stages import STAGES
+
+    layout = Layout(home)
+    corpora = list_corpora(layout)
+    partitioned = [stage.name for stage in STAGES if stage.is_partitioned]
+    done = {stage: Counter(p.corpus for p in layout.committed(stage)) for stage in partitioned} if corpora else {}
+    rows: list[dict[str, Any]] = [
+        {
+            "corpus": corpus.name,
+            "segments": len(corpus.segments),
+            "files": len(corpus.files),
+            "bytes": corpus.bytes,
+            "materialized": {stage: done[stage][corpus.name] for stage in partitioned},
+        }
+        for corpus in corpora
+    ]
+    if is_json:
+        print_json(rows)
+        return
+    if not rows:
+        console().print(f"no corpus under {plain(layout.root)} yet: gristmill corpus add NAME PATH")
+        return
+    shown = table("corpus", "#segments", "#files", "#size", "materialized (segments done)")
+    for row in rows:
+        stages = {stage: n for stage, n in row["materialized"].items() if n}
+        shown.add_row(
+            plain(row["corpus"]),
+            str(row["segments"]),
+            f"{row['files']:,}",
+            _bytes(row["bytes"]),
+            ", ".join(f"{stage} {n}" for stage, n in stages.items()) or "nothing yet",
+        )
+    console().print(shown)
+
+
+def offer_partitions(layout: Layout, corpus: "Corpus") -> None:
+    """Make the corpus and its segments known to the Dagster instance that belongs to the root."""
+    from assets.instance import open_instance
+    from assets.partitions import register_partitions
+
+    with open_instance(layout) as instance:
+        register_partitions(instance, corpus)
+
+
+def _kind(name: str | None) -> "Kind | None":
+    from pipelines.crawl.kinds import KINDS
+
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    if name is None:
+        return None
+    raise CorpusError(
+        f"--kind {name} is unknown: give {', '.join(KINDS)}, or leave it out to have it told from the files"
+    )
+
+
+def _bytes(count: int) -> str:
+    from pipelines.report.page import human_bytes
+
+    return human_bytes(count)

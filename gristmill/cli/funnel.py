@@ -1,0 +1,65 @@
+"""`gristmill funnel`: how many documents and bytes each stage kept, and why the others went."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from gristmill.cli.output import HomeOption, JsonOption, console, plain, print_json, table
+from gristmill.core.layout import Layout
+
+if TYPE_CHECKING:
+    from pipelines.report.funnel import Funnel
+
+_REASONS_SHOWN = 3  # per stage; --json has them all
+
+
+def funnel(
+    name: Annotated[str, typer.Argument(help="A registered corpus.")],
+    home: HomeOption = None,
+    is_json: JsonOption = False,
+) -> None:
+    """How many documents and bytes each stage kept of a corpus, and why the others went."""
+    from pipelines.report.funnel import compute_funnel
+
+    found = compute_funnel(Layout(home), name)
+    if is_json:
+        print_json(found.to_plain())
+        return
+    print_funnel(console(), found)
+
+
+def print_funnel(out: Console, found: "Funnel") -> None:
+    """The funnel as a table, one row per stage."""
+    from pipelines.report.page import human_bytes
+
+    shown = table("stage", "#in", "#kept", "#rejected", "#text kept", "segments", "why, most frequent first")
+    shown.title = (
+        f"{plain(found.corpus)}: {found.documents_read:,} records read, {found.documents_kept:,} documents kept"
+    )
+    for row in found.stages:
+        state = f"{len(row.segments_done)}/{len(found.segments)}"
+        if row.segments_stale:
+            state += f" [yellow]{len(row.segments_stale)} out of date[/]"
+        if not row.is_balanced:
+            state += " [red]does not add up[/]"
+        if not row.segments_done:
+            shown.add_row(row.stage, "–", "–", "–", "–", state, "")
+            continue
+        shown.add_row(
+            row.stage,
+            f"{row.documents_in:,}",
+            f"{row.documents_kept:,}",
+            f"{row.documents_rejected:,}",
+            human_bytes(row.text_bytes_kept) if row.text_bytes_kept else "–",
+            state,
+            _reasons(row.reasons),
+        )
+    out.print(shown)
+
+
+def _reasons(reasons: dict[str, int]) -> str:
+    named = [f"{reason} {count:,}" for reason, count in list(reasons.items())[:_REASONS_SHOWN]]
+    if rest := sum(list(reasons.values())[_REASONS_SHOWN:]):
+        named.append(f"{len(reasons) - _REASONS_SHOWN} more {rest:,}")
+    return ", ".join(named)
