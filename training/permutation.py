@@ -1,0 +1,51 @@
+"""A seeded shuffle of 0…n-1 that is computed, never stored.
+
+A Feistel network permutes the numbers of 2k bits; numbers at or above n are sent through again until they
+fall below it (cycle walking, Black & Rogaway 2002, "Ciphers with Arbitrary Finite Domains"), which permutes
+exactly 0…n-1. At most four numbers are walked for each one wanted, since 2^2k < 4n.
+"""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+_ROUNDS = 8  # four make a pseudo-random permutation of a large domain (Luby & Rackoff 1988); small ones need more
+# Odd 64-bit constants that spread every input bit over the product: 2^64 / golden ratio, and a prime.
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_SPREAD_MORE = np.uint64(0xD6E8FEB86659FD93)
+
+UInt64s = npt.NDArray[np.uint64]
+
+
+class Permutation:
+    """A permutation of 0…size-1 chosen by `key`; position → number, in any order, in O(1) each."""
+
+    def __init__(self, size: int, key: str) -> None:
+        if size < 1:
+            raise ValueError(f"a permutation needs at least one number, not {size}")
+        self.size = size
+        half_bits = max(((size - 1).bit_length() + 1) // 2, 1)
+        self._half = np.uint64(half_bits)
+        self._mask = np.uint64((1 << half_bits) - 1)
+        digest = hashlib.shake_256(key.encode()).digest(8 * _ROUNDS)
+        self._keys = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+
+    def __call__(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The numbers at `positions`; shape as given, each position in 0…size-1."""
+        numbers = self._network(positions.astype(np.uint64))
+        outside = np.flatnonzero(numbers >= self.size)
+        while len(outside):
+            numbers[outside] = self._network(numbers[outside])
+            outside = outside[numbers[outside] >= self.size]
+        return numbers.astype(np.int64)
+
+    def _network(self, numbers: UInt64s) -> UInt64s:
+        left, right = numbers >> self._half, numbers & self._mask
+        for key in self._keys:
+            mixed = (right + key) * _SPREAD
+            mixed ^= mixed >> np.uint64(32)
+            mixed *= _SPREAD_MORE
+            mixed >>= np.uint64(32)
+            left, right = right, left ^ (mixed & self._mask)
+        return (left << self._half) | right
