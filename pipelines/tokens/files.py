@@ -1,0 +1,180 @@
+"""Shard files on any filesystem: written whole, hashed on the way, and checked against their manifest."""
+
+import hashlib
+import posixpath
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gristmill.core.layout import Layout, Partition
+from pipelines.commit import unfinished_name
+from pipelines.tokens.packing import SPAN_SCHEMA, PackedShard
+
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 1
+SPLITS = ("train", "heldout")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What every shard of a segment has in common; the head of its manifest."""
+
+    tokenizer_version: str
+    sequence_length: int
+    dtype: str
+    eot_id: int
+    pad_id: int
+
+
+class _HashingFile:
+    """Passes writes on and hashes them."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.bytes = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._digest.update(view)
+        self.bytes += view.nbytes
+        self._file.write(view)
+        return view.nbytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:  # the owner closes the file itself
+        self.closed = True
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+def write_shard(
+    layout: Layout, folder: str, split: str, number: int, shard: PackedShard, facts: Facts
+) -> dict[str, Any]:
+    """Write one shard and its spans into `folder`; returns the shard's entry in the manifest.
+
+    The shard is one record batch, so that a reader maps it as one array.
+    """
+    name = f"shard-{split}-{number:05d}.arrow"
+    rows, length = shard.input_ids.shape
+    column = pa.FixedSizeListArray.from_arrays(pa.array(shard.input_ids.reshape(-1)), length)
+    metadata = {"tokenizer_version": facts.tokenizer_version, "sequence_length": str(length), "split": split}
+    schema = pa.schema([pa.field("input_ids", column.type, nullable=False)], metadata=metadata)
+    batch = pa.record_batch([column], schema=schema)
+    path = posixpath.join(folder, name)
+    unfinished = unfinished_name(path)
+    with layout.fs.open(unfinished, "wb") as opened:
+        hashing = _HashingFile(opened)
+        with pa.ipc.new_file(pa.PythonFile(cast(Any, hashing), mode="w"), schema) as writer:
+            writer.write_batch(batch)
+    layout.fs.mv(unfinished, path)
+    return {
+        "name": name,
+        "sequences": rows,
+        "tokens": shard.tokens,
+        "bytes": hashing.bytes,
+        "sha256": hashing.sha256,
+        "spans": _write_spans(layout, folder, f"spans-{split}-{number:05d}.parquet", shard.spans),
+    }
+
+
+def _write_spans(layout: Layout, folder: str, name: str, spans: list[pa.RecordBatch]) -> dict[str, Any]:
+    path = posixpath.join(folder, name)
+    unfinished = unfinished_name(path)
+    table = pa.Table.from_batches(spans, SPAN_SCHEMA)
+    with layout.fs.open(unfinished, "wb") as opened:
+        hashing = _HashingFile(opened)
+        pq.write_table(table, pa.PythonFile(cast(Any, hashing), mode="w"), compression="zstd")
+    layout.fs.mv(unfinished, path)
+    return {"name": name, "rows": table.num_rows, "bytes": hashing.bytes, "sha256": hashing.sha256}
+
+
+def make_manifest(facts: Facts, shards: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The manifest of a segment: what its shards have in common, and each split's shards and sums."""
+    splits = {
+        split: {
+            "shards": shards[split],
+            "sequences": sum(int(s["sequences"]) for s in shards[split]),
+            "tokens": sum(int(s["tokens"]) for s in shards[split]),
+        }
+        for split in SPLITS
+    }
+    return {"format_version": FORMAT_VERSION, **vars(facts), "splits": splits}
+
+
+def verify_manifest(layout: Layout, partition: Partition, *, is_deep: bool = False) -> list[str]:
+    """What is wrong between the manifest of a segment and its files; empty where all agrees.
+
+    Args:
+        layout: the root.
+        partition: a committed partition of token_shards.
+        is_deep: also read every file and compare its sha256.
+    """
+    folder = layout.partition_dir("token_shards", partition)
+    manifest = layout.read_json(posixpath.join(folder, MANIFEST_NAME))
+    if manifest is None:
+        return [f"{MANIFEST_NAME} is missing in {folder}"]
+    problems: list[str] = []
+    expected: set[str] = set()
+    try:
+        entries = [(split, entry) for split in SPLITS for entry in manifest["splits"][split]["shards"]]
+        problems += [
+            f"{MANIFEST_NAME}: {key} of split {split} are not the sum over its shards"
+            for split in SPLITS
+            for key in ("sequences", "tokens")
+            if manifest["splits"][split][key] != sum(int(entry[key]) for s, entry in entries if s == split)
+        ]
+        for _, entry in entries:
+            expected |= {entry["name"], entry["spans"]["name"]}
+            problems += _verify_shard(layout, folder, entry, manifest, is_deep=is_deep)
+    except (KeyError, TypeError, ValueError) as error:
+        return [f"{MANIFEST_NAME} is not a manifest: {type(error).__name__} {error}"]
+    present = {posixpath.basename(p) for suffix in (".arrow", ".parquet") for p in layout.parts(folder, suffix)}
+    problems += [f"{name} is in the folder but not in {MANIFEST_NAME}" for name in sorted(present - expected)]
+    return problems
+
+
+def _verify_shard(
+    layout: Layout, folder: str, entry: dict[str, Any], manifest: dict[str, Any], *, is_deep: bool
+) -> list[str]:
+    name, spans = str(entry["name"]), entry["spans"]
+    problems: list[str] = []
+    try:
+        with layout.fs.open(posixpath.join(folder, name), "rb") as file:
+            reader = pa.ipc.open_file(pa.PythonFile(cast(Any, file), mode="r"))
+            rows = sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
+            version = (reader.schema.metadata or {}).get(b"tokenizer_version", b"").decode()
+            expected = pa.list_(pa.type_for_alias(manifest["dtype"]), int(manifest["sequence_length"]))
+            if reader.schema.field("input_ids").type != expected:
+                problems.append(f"{name} holds {reader.schema.field('input_ids').type}, the manifest says {expected}")
+            if version != manifest["tokenizer_version"]:
+                problems.append(f"{name} is of tokenizer {version}, the manifest of {manifest['tokenizer_version']}")
+            if rows != entry["sequences"]:
+                problems.append(f"{name} has {rows} rows, the manifest says {entry['sequences']}")
+        with layout.fs.open(posixpath.join(folder, spans["name"]), "rb") as file:
+            parquet = pq.ParquetFile(file)
+            if parquet.metadata.num_rows != spans["rows"]:
+                problems.append(
+                    f"{spans['name']} has {parquet.metadata.num_rows} rows, the manifest says {spans['rows']}"
+                )
+            covered = sum(cast(list[int], parquet.read(["length"]).column("length").to_pylist()))
+            if covered != entry["tokens"]:
+                problems.append(f"{spans['name']} covers {covered} tokens, the shard holds {entry['tokens']}")
+        if is_deep:
+            for file_name, wanted in ((name, entry["sha256"]), (spans["name"], spans["sha256"])):
+                with layout.fs.open(posixpath.join(folder, file_name), "rb") as file:
+                    if hashlib.file_digest(cast(Any, file), "sha256").hexdigest() != wanted:
+                        problems.append(f"{file_name} has another sha256 than the manifest says")
+    except (pa.ArrowException, OSError) as error:
+        problems.append(f"{name} or its spans can't be read: {' '.join(str(error).split())[:200]}")
+    return problems
