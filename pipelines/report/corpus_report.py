@@ -7,7 +7,7 @@ from typing import Any, cast
 from gristmill.core.layout import Layout, Partition
 from pipelines.commit import now
 from pipelines.crawl.corpora import list_corpora, load_corpus
-from pipelines.report.funnel import Funnel, compute_funnel
+from pipelines.report.funnel import LANGUAGE_STAGE, Funnel, compute_funnel
 from pipelines.report.page import commit_page, data_uri, render
 from pipelines.report.plots import funnel_plot, language_plot
 from pipelines.report.reasons import ANY_STAGE_REASONS, stage_reasons
@@ -16,6 +16,7 @@ ASSET = "corpus_report"
 PRIVACY_STAGE = "clean_documents"
 SHARD_STAGE = "token_shards"
 PERSONAL_PREFIX = "pii_"
+LANGUAGE_REASONS = ("language", "language_score")  # their detail names the language
 
 
 def write_corpus_report(layout: Layout, corpora: Sequence[str] | None = None) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def write_corpus_report(layout: Layout, corpora: Sequence[str] | None = None) ->
         "corpora": [
             {
                 "funnel": cast(Funnel, section["funnel"]).to_plain(),
+                "languages": section["languages"],
                 "personal_data": section["personal_data"],
                 "tokens": section["tokens"],
             }
@@ -53,12 +55,14 @@ def write_corpus_report(layout: Layout, corpora: Sequence[str] | None = None) ->
 
 def _section(layout: Layout, corpus: str, meanings: dict[str, dict[str, str]]) -> dict[str, Any]:
     funnel = compute_funnel(layout, corpus)
+    languages = languages_before_filter(layout, funnel)
     is_begun = any(row.segments_done for row in funnel.stages)
     return {
         "funnel": funnel,
         "funnel_plot": data_uri(funnel_plot(funnel)) if is_begun else None,
-        "language_plot": data_uri(language_plot(funnel.languages, f"Languages of {corpus} before the filter"))
-        if funnel.languages
+        "languages": languages,
+        "language_plot": data_uri(language_plot(languages, f"Languages of {corpus} before the filter"))
+        if languages
         else None,
         "reasons": [
             {
@@ -73,6 +77,21 @@ def _section(layout: Layout, corpus: str, meanings: dict[str, dict[str, str]]) -
         "personal_data": personal_data(funnel),
         "tokens": token_counts(layout, funnel),
     }
+
+
+def languages_before_filter(layout: Layout, funnel: Funnel) -> dict[str, int]:
+    """Documents per predicted language, kept or not; the rejected ones are counted in the quarantine."""
+    import pyarrow.parquet as pq
+
+    counts = Counter(funnel.languages)
+    for segment in funnel.stage(LANGUAGE_STAGE).segments_done:
+        for path in layout.parts(layout.quarantine_dir(LANGUAGE_STAGE, Partition(funnel.corpus, segment))):
+            with layout.fs.open(path, "rb") as file:
+                table = pq.read_table(file, columns=["reason", "detail"])
+            for reason, language in zip(table["reason"].to_pylist(), table["detail"].to_pylist(), strict=True):
+                if reason in LANGUAGE_REASONS and language:
+                    counts[language] += 1
+    return dict(counts.most_common())
 
 
 def personal_data(funnel: Funnel) -> dict[str, int]:
