@@ -1,0 +1,21 @@
+"""The code location on one page: what there is, in the order of the flow, and the policies that hold for all."""
+
+import dagster as dg
+
+from assets import checks, crawl, dedup, filters, finetune, pretrain, report, tokens
+from assets.jobs import asset_jobs, chains
+from assets.resources import Workers
+from assets.schedules import weekly_crawl_schedule
+from assets.sensors import inbox_sensor
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules([crawl, filters, dedup, tokens, pretrain, finetune, report]),
+    asset_checks=dg.load_asset_checks_from_modules([checks]),
+    jobs=[*asset_jobs, *chains],
+    schedules=[weekly_crawl_schedule],
+    sensors=[inbox_sensor],
+    resources={"workers": Workers.configure_at_launch()},
+    # A step only waits for its worker, which is a process of its own: another one around it would cost three
+    # seconds and 200 MB for nothing.
+    executor=dg.in_process_executor,
+)

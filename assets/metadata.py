@@ -1,0 +1,142 @@
+"""What the UI shows of a materialization: numbers it can plot over time, reasons, a preview, pictures."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import dagster as dg
+
+from gristmill.core.layout import Layout, Partition
+from pipelines.stages import Stage
+
+PREVIEW_ROWS = 5
+PREVIEW_CHARACTERS = 200
+TEXT_ASSETS = frozenset({"clean_documents"})  # before privacy, a preview may not show page text
+_PREVIEW_COLUMNS = ("doc_id", "url", "language", "language_score", "quality", "pii_total", "text")
+Metadata = dict[str, Any]
+
+
+def partition_metadata(layout: Layout, stage: Stage, partition: Partition, report: Mapping[str, Any]) -> Metadata:
+    """Metadata of one committed partition of a document stage."""
+    found = numbers(report)
+    rejected = cast(dict[str, int], report.get("rows_rejected") or {})
+    if "rows_in" in report:
+        rows_in, kept = int(report["rows_in"]), int(report.get("rows_kept", 0))
+        found |= {"rows_rejected": sum(rejected.values()), "share_kept": kept / rows_in if rows_in else 0.0}
+        found["dagster/partition_row_count"] = kept
+    found |= {f"rejected/{reason}": count for reason, count in rejected.items()}
+    if rejected:
+        found["reasons"] = reasons_table(stage.name, rejected)
+        found["quarantine"] = dg.MetadataValue.path(layout.quarantine_dir(stage.name, partition))
+    if report.get("tally"):
+        found["tally"] = dg.MetadataValue.json(report["tally"])
+    if stage.kind in ("map", "cluster"):
+        found |= preview(layout, stage.name, partition)
+    found["folder"] = dg.MetadataValue.path(layout.partition_dir(stage.name, partition))
+    found["settings"] = dg.MetadataValue.json(report.get("settings", {}))
+    found["reused"] = bool(report.get("is_reused", False))
+    return found
+
+
+def empty_metadata(partition: Partition) -> Metadata:
+    """Metadata of a cell of the grid that holds nothing."""
+    return {
+        "dagster/partition_row_count": 0,
+        "note": f"no such segment: {partition.corpus} has no segment {partition.segment}; nothing was run",
+    }
+
+
+def numbers(report: Mapping[str, Any]) -> Metadata:
+    """The report's own numbers; the UI plots them over time. Infinities and NaN become text."""
+    found: Metadata = {}
+    for name, value in report.items():
+        if isinstance(value, float):
+            found[name] = value if math.isfinite(value) else str(value)
+        elif isinstance(value, int | str) and name not in ("fingerprint", "stage", "asset"):
+            found[name] = value
+    return found
+
+
+def report_metadata(report: Mapping[str, Any], folder: str) -> Metadata:
+    """Metadata of an asset without partitions: its numbers, the rest as JSON, and where it lies."""
+    nested = {k: v for k, v in report.items() if isinstance(v, dict | list) and k not in ("settings", "inputs")}
+    found = numbers(report) | {k: dg.MetadataValue.json(_finite(v)) for k, v in nested.items()}
+    found["settings"] = dg.MetadataValue.json(report.get("settings", {}))
+    found["folder"] = dg.MetadataValue.path(folder)
+    return found
+
+
+def reasons_table(stage_name: str, rejected: Mapping[str, int]) -> dg.MetadataValue[Any]:
+    """Why documents were rejected, most frequent first, with what each reason means."""
+    from pipelines.report.reasons import explain
+
+    total = sum(rejected.values())
+    rows = [
+        f"| `{reason}` | {count:,} | {count / total:.1%} | {explain(stage_name, reason).replace('|', '/')} |"
+        for reason, count in sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    head = "| reason | documents | share | meaning |\n|---|---:|---:|---|"
+    return dg.MetadataValue.md("\n".join([head, *rows]))
+
+
+def preview(layout: Layout, asset: str, partition: Partition) -> Metadata:
+    """The first documents of a partition; with text only where personal data has been replaced."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = []
+    for path in layout.parts(layout.partition_dir(asset, partition)):
+        with layout.fs.open(path, "rb") as file:
+            parquet = pq.ParquetFile(cast(Any, file))
+            wanted = [c for c in _PREVIEW_COLUMNS if c in parquet.schema_arrow.names]
+            wanted = [c for c in wanted if c != "text" or asset in TEXT_ASSETS]
+            for batch in parquet.iter_batches(PREVIEW_ROWS, columns=wanted or None):
+                rows += batch.slice(0, PREVIEW_ROWS - len(rows)).to_pylist()
+                break
+        if len(rows) >= PREVIEW_ROWS:
+            break
+    if not rows:
+        return {}
+    return {"preview": table([{name: _clip(value) for name, value in row.items()} for row in rows])}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    """Rows as a table; text from the crawl can't become markup there, as it could in Markdown."""
+    kinds = {str: "string", int: "int", float: "float", bool: "bool"}
+    columns = [dg.TableColumn(name, kinds.get(type(value), "string")) for name, value in rows[0].items()]
+    records = [dg.TableRecord(dict(row)) for row in rows]
+    return dg.MetadataValue.table(records=records, schema=dg.TableSchema(columns=columns))
+
+
+def picture(png: bytes, title: str) -> dg.MetadataValue[Any]:
+    """A small PNG, shown in the UI."""
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})")
+
+
+def loss_picture(layout: Layout, model_folder: str, title: str) -> Metadata:
+    """The loss curve of a training run, from its metrics.jsonl; nothing where there is none."""
+    from pipelines.report.evaluation_report import read_metrics
+    from pipelines.report.plots import loss_plot
+
+    training, heldout = read_metrics(layout, model_folder)
+    if not training and not heldout:
+        return {}
+    return {"loss_curve": picture(loss_plot(training, heldout, title), "loss")}
+
+
+def _clip(value: Any) -> str | int | float | bool | None:
+    if value is None or isinstance(value, int | float | bool):
+        return value
+    text = " ".join(str(value).split())
+    return text if len(text) <= PREVIEW_CHARACTERS else f"{text[:PREVIEW_CHARACTERS]}…"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: say it in words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in cast(dict[str, Any], value).items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in cast(list[Any], value)]
+    return value

@@ -1,0 +1,128 @@
+"""The workers: how an asset has its stage run in a process of its own, and records what came of it."""
+
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from assets.config import config_schema_of
+from assets.listener import listener
+from assets.metadata import empty_metadata, loss_picture, partition_metadata, report_metadata
+from assets.partitions import existing
+from assets.pipes import run_worker
+from gristmill.core.errors import GristmillError, one_line
+from gristmill.core.layout import REPORT_NAME, Layout, Partition
+from pipelines.stages import Stage, stage
+
+SPARK_POOL = "spark"
+GPU_POOL = "gpu"
+
+
+class Workers(dg.ConfigurableResource[Any]):
+    """Runs the document and training programs below GRISTMILL_HOME."""
+
+    root: str | None = Field(default=None, description="GRISTMILL_HOME; empty: the environment's, else ./data")
+    settings_file: str | None = Field(
+        default=None, description="YAML with a section per asset; empty: settings.yaml under the root"
+    )
+    master: str | None = Field(default=None, description="Spark master; empty: GRISTMILL_SPARK_MASTER, else local[*]")
+    is_forced: bool = Field(default=False, description="Write again what is already there for the same inputs")
+
+    @property
+    def layout(self) -> Layout:
+        """Where everything lies."""
+        layout = Layout(self.root)
+        return Layout(str(Path(layout.root).absolute())) if layout.is_local and "://" not in layout.root else layout
+
+    def run_stage(self, context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        """Run the document stage named as the asset over the run's partitions, as one worker."""
+        row, layout = stage(context.asset_key.path[-1]), self.layout
+        keys = list(context.partition_keys) if context.assets_def.partitions_def is not None else []
+        real, empty = _existing(layout, keys)
+        for partition in empty:
+            context.add_asset_metadata(empty_metadata(partition), partition_key=partition.key)
+        if keys and not real:
+            context.log.info(f"{row.name}: none of {', '.join(keys)} is a segment of its corpus; nothing to do")
+            return dg.MaterializeResult()
+        listener().started(row.name, [p.key for p in real])
+        self._run(
+            context, ["pipelines.worker", row.name], ["--master", self.master] if self.master else [],
+            [argument for p in real for argument in ("--partition", p.key)],
+        )  # fmt: skip
+        listener().finished(row.name, self._record(context, layout, row, real))
+        return dg.MaterializeResult()
+
+    def run_training(
+        self, context: dg.AssetExecutionContext, module: str, *arguments: str
+    ) -> dg.MaterializeResult[None]:
+        """Run a program of the training side, which writes the asset that runs it."""
+        asset, layout = context.asset_key.path[-1], self.layout
+        listener().started(asset, [])
+        self._run(context, [module], arguments)
+        folder, report = newest(layout, asset)
+        curve = loss_picture(layout, folder, asset.replace("_", " "))
+        context.add_asset_metadata(report_metadata(report, folder) | curve)
+        listener().finished(asset, {asset: report})
+        return dg.MaterializeResult()
+
+    def _run(self, context: dg.AssetExecutionContext, program: Sequence[str], *arguments: Sequence[str]) -> None:
+        module, *positional = program
+        given: dict[str, Any] = context.op_execution_context.op_config or {}
+        settings = {name: value for name, value in given.items() if value is not None}
+        file = ["--settings-file", self.settings_file] if self.settings_file else []
+        force = ["--force"] if self.is_forced else []
+        words = [word for group in arguments for word in group]
+        command = ["-m", module, *positional, "--root", self.layout.root, *words, *file, *force]
+        run_worker(context, [*command, "--settings", json.dumps(settings)])
+
+    def _record(
+        self, context: dg.AssetExecutionContext, layout: Layout, row: Stage, partitions: Sequence[Partition]
+    ) -> Mapping[str, dict[str, Any]]:
+        if not partitions:
+            folder, report = newest(layout, row.name)
+            context.add_asset_metadata(report_metadata(report, folder))
+            return {row.name: report}
+        reports = {p.key: layout.require_report(row.name, p) for p in partitions}
+        for partition in partitions:
+            metadata = partition_metadata(layout, row, partition, reports[partition.key])
+            context.add_asset_metadata(metadata, partition_key=partition.key)
+        return reports
+
+
+def newest(layout: Layout, asset: str) -> tuple[str, dict[str, Any]]:
+    """Folder and report of an asset without partitions: the one made, or chosen, last.
+
+    Raises:
+        dagster.Failure: it is not there.
+    """
+    single = layout.singleton_dir(asset)
+    report = layout.read_json(posixpath.join(single, REPORT_NAME))
+    if report is not None:
+        return single, report
+    for parent in (layout.join("models", asset), single):
+        latest = layout.latest(parent)
+        if latest is not None:
+            return posixpath.join(parent, latest[0]), latest[1]
+    raise dg.Failure(f"{asset} is not there under {layout.root}: materialize it first", allow_retries=False)
+
+
+def _existing(layout: Layout, keys: Sequence[str]) -> tuple[list[Partition], list[Partition]]:
+    try:
+        return existing(layout, keys)
+    except GristmillError as error:
+        raise dg.Failure(one_line(error), allow_retries=False) from None
+
+
+def stage_options(name: str) -> dict[str, Any]:
+    """Arguments of `@dg.asset` that follow from the stage table: group, settings, code version, pool."""
+    row = stage(name)
+    return {
+        "group_name": row.group,
+        "config_schema": config_schema_of(row.settings_class),
+        "code_version": row.code_version,
+        "pool": SPARK_POOL,
+    }
