@@ -63,6 +63,8 @@ class WordTable:
         import spacy
 
         self._nlp = spacy.blank("en")
+        vocabulary: Any = self._nlp.vocab
+        vocabulary.lex_attr_getters = {}  # shapes, norms and the like of each new token: nobody asks for them
         tokenizer: Any = self._nlp.tokenizer
         self._special_cases: frozenset[str] = frozenset(tokenizer.rules)
         self._cache_chunks = cache_chunks
