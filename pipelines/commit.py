@@ -28,7 +28,7 @@ class Attempt:
         self._remove(self._layout.temporary_dir(self._asset, self._partition))
         try:
             for folder in (self.output, self.quarantine):
-                self._layout.fs.makedirs(folder, exist_ok=True)
+                self._make(folder)
         except OSError as error:
             raise storage_error(error, self.folder) from error
         return self
@@ -37,7 +37,10 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(OSError):
-            self._remove(self._layout.temporary_dir(self._asset, self._partition))
+            folder = self._layout.temporary_dir(self._asset, self._partition)
+            self._remove(folder)
+            while self._layout.is_local and (folder := posixpath.dirname(folder)) != self._layout.base:
+                self._layout.fs.rmdir(folder)  # ends at the first that another attempt is in
 
     def commit(self, report: dict[str, Any]) -> None:
         """Move the files into place and write `report` last."""
@@ -56,6 +59,15 @@ class Attempt:
         except OSError as error:
             raise storage_error(error, final) from error
         self.is_committed = True
+
+    def _make(self, folder: str) -> None:
+        for is_last in (False, False, True):
+            try:
+                return self._layout.fs.makedirs(folder, exist_ok=True)
+            except FileNotFoundError:  # an attempt that ended just now took an empty parent with it
+                if is_last:
+                    raise
+        return None
 
     def _remove(self, folder: str) -> None:
         if self._layout.fs.exists(folder):

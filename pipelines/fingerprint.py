@@ -43,14 +43,24 @@ def input_fingerprints(layout: Layout, stage: Stage, partition: Partition) -> di
                     f"duplicate_clusters of {partition.corpus} was computed before segment {partition.segment} "
                     f"was there: run `gristmill run {partition.corpus} --through duplicate_clusters` first"
                 )
-        elif asset == "tokenizer":
+            found[asset] = _of_segment(report, partition)
+            continue
+        if asset == "tokenizer":
             latest = layout.latest(layout.join("tokenizer"))
             if latest is None:
                 raise MissingDataError(
-                    f"no tokenizer under {layout.root}: run `gristmill run {partition.corpus} --through tokenizer` first"
+                    f"no tokenizer under {layout.root}: "
+                    f"run `gristmill run {partition.corpus} --through tokenizer` first"
                 )
             report = latest[1]
         else:
             report = layout.require_report(asset, partition)
         found[asset] = report["fingerprint"]
     return found
+
+
+def _of_segment(clusters: Mapping[str, Any], partition: Partition) -> str:
+    """Hash of what the clusters say of one segment: a new segment leaves the others true unless it touches them."""
+    files = sorted((f["kind"], f["sha256"]) for f in clusters["files"] if f["segment"] == partition.segment)
+    facts = {"files": files, "signature_settings": clusters["signature_settings"]}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -155,7 +155,7 @@ def run_part(task: PartTask) -> PartResult:
     quarantine_writer = PartWriter(layout, posixpath.join(task.folder, "quarantine", task.part))
     side = (module.load_side_input(layout, task.partition),) if hasattr(module, "load_side_input") else ()
     source = module.read(task, settings, result.tally) if hasattr(module, "read") else read_part(task)
-    heartbeat = _Heartbeat(layout, task)
+    heartbeat = Heartbeat(layout, task)
     for batch in source:
         result.rows_in += batch.num_rows
         result.text_bytes_in += _text_bytes(batch)
@@ -175,6 +175,7 @@ def run_part(task: PartTask) -> PartResult:
         if written is not None:
             result.files.append(written | {"kind": kind})
     result.cpu_seconds = time.process_time() - started
+    heartbeat.done(result.rows_in)
     return result
 
 
@@ -208,13 +209,14 @@ def _judge(
 
 
 def _null_row(row: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """`row` as if scored, without a signal: it must fit the file, whose kept part it never reaches."""
     columns = [
         row.column(f.name)
         if f.name in row.schema.names and row.schema.field(f.name).type == f.type
         else pa.nulls(1, f.type)
         for f in schema
     ]
-    return pa.record_batch(columns, schema=pa.schema([f.with_nullable(True) for f in schema]))
+    return pa.record_batch(columns, schema=schema)
 
 
 def _quarantine_rows(stage_name: str, scored: pa.RecordBatch, verdict: pa.RecordBatch) -> pa.RecordBatch:
@@ -241,7 +243,7 @@ def _text_bytes(batch: pa.RecordBatch) -> int:
     return int(cast(Any, pc).sum(cast(Any, pc).binary_length(batch.column("text"))).as_py() or 0)
 
 
-class _Heartbeat:
+class Heartbeat:
     """Tells the driver how far a task is, through a tiny file in the attempt's folder."""
 
     def __init__(self, layout: Layout, task: PartTask) -> None:
@@ -249,6 +251,28 @@ class _Heartbeat:
         self._path = posixpath.join(task.folder, "progress", task.part)
 
     def beat(self, rows: int) -> None:
+        """Say that `rows` rows were read, at most every two seconds."""
         if time.monotonic() - self._last >= _HEARTBEAT_SECONDS:
             self._last = time.monotonic()
             self._layout.write_bytes(self._path, str(rows).encode())
+
+    def done(self, rows: int) -> None:
+        """Say that the part is finished with `rows` rows."""
+        self._layout.write_bytes(self._path, f"{rows} done".encode())
+
+
+_Heartbeat = Heartbeat
+
+
+def read_heartbeats(layout: Layout, folder: str) -> tuple[int, int]:
+    """Rows read and parts finished so far below an attempt's folder; (0, 0) when the attempt has ended."""
+    rows = done = 0
+    try:
+        for path in layout.parts(posixpath.join(folder, "progress"), suffix=""):
+            words = cast(bytes, layout.fs.cat_file(path)).split()
+            if words and not path.endswith(".tmp"):
+                rows += int(words[0])
+                done += len(words) > 1
+    except (OSError, ValueError):
+        return 0, 0
+    return rows, done

@@ -11,12 +11,14 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
-from gristmill.core.errors import GristmillError, SettingsError, one_line
+from gristmill.core.errors import SettingsError, one_line
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter, open_reporter
 from gristmill.core.settings import build, default_settings_path, read_settings_file
+from pipelines.spark.errors import explain
 from pipelines.spark.session import MASTER_VARIABLE, SparkSettings, spark_session
 from pipelines.stages import Stage, stage
 
@@ -34,16 +36,21 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def resolve_settings(stage_row: Stage, layout: Layout, settings_file: str | None, overrides: dict[str, Any]) -> Any:
-    """Defaults, then the settings file, then the overrides."""
+def resolve_settings(
+    stage_row: Stage, layout: Layout, settings_file: str | None, overrides: dict[str, Any], master: str | None = None
+) -> tuple[Any, SparkSettings]:
+    """The stage's settings and Spark's: defaults, then the settings file, then what the command line gives."""
     path = settings_file or default_settings_path(layout.root)
-    section: dict[str, Any] = {}
-    where = f"settings of {stage_row.name}"
-    if path is not None:
-        section = read_settings_file(path).get(stage_row.name, {})
-        build(stage_row.settings_class, section, f"settings file {path}, section {stage_row.name}")
+    sections: dict[str, dict[str, Any]] = read_settings_file(path) if path is not None else {}
+    section = sections.get(stage_row.name, {})
+    build(stage_row.settings_class, section, f"settings file {path}, section {stage_row.name}")
     given = {name: value for name, value in overrides.items() if value is not None}
-    return build(stage_row.settings_class, section | given, where)
+    settings = build(stage_row.settings_class, section | given, f"settings of {stage_row.name}")
+    spark_section = sections.get("spark", {})
+    build(SparkSettings, spark_section, f"settings file {path}, section spark")
+    chosen = master or os.environ.get(MASTER_VARIABLE)
+    spark_settings = build(SparkSettings, spark_section | ({"master": chosen} if chosen else {}), "--master")
+    return settings, spark_settings
 
 
 def run_stage(
@@ -53,18 +60,16 @@ def run_stage(
     settings: Any,
     reporter: Reporter,
     *,
-    master: str | None = None,
+    spark_settings: SparkSettings | None = None,
     is_forced: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Run `stage_row`; returns the committed report of each partition (or of the single result) by key."""
     if stage_row.kind == "single":
         return {stage_row.name: stage_row.load().run(layout, settings, reporter, is_forced=is_forced)}
-    spark_settings = build(SparkSettings, {"master": master or os.environ.get(MASTER_VARIABLE)}, "--master")
+    spark_settings = spark_settings or SparkSettings()
     started = time.monotonic()
     with spark_session(spark_settings, f"gristmill {stage_row.name}") as spark:
-        reporter.info(
-            f"Spark {spark.version} on {spark.sparkContext.master} ready in {time.monotonic() - started:.1f} s"
-        )
+        reporter.info(f"Spark {spark.version} on {spark_settings.master} ready in {time.monotonic() - started:.1f} s")
         if stage_row.kind == "cluster":
             module = stage_row.load()
             return {p.key: module.run(spark, layout, p, settings, reporter, is_forced=is_forced) for p in partitions}
@@ -75,31 +80,66 @@ def run_stage(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary folders and Spark are cleaned up
+    signal.signal(signal.SIGTERM, _stop_once)
     given = parse_arguments(arguments)
     with open_reporter() as reporter:
         try:
             stage_row = stage(given.stage)
-            layout = Layout(given.root)
+            layout = Layout(_absolute(given.root))
             partitions = [Partition.parse(key) for key in given.partition]
             if stage_row.kind != "single" and not partitions:
                 raise SettingsError(f"{stage_row.name} works on partitions: give --partition CORPUS|SEGMENT")
-            settings = resolve_settings(stage_row, layout, given.settings_file, json.loads(given.settings))
-            reports = run_stage(
-                stage_row, layout, partitions, settings, reporter, master=given.master, is_forced=given.force
+            settings, spark_settings = resolve_settings(
+                stage_row, layout, given.settings_file, _overrides(given.settings), given.master
             )
-        except GristmillError as error:
-            reporter.error(one_line(error))
-            return error.exit_code
+            reports = run_stage(
+                stage_row, layout, partitions, settings, reporter, spark_settings=spark_settings, is_forced=given.force
+            )
+        except KeyboardInterrupt:
+            reporter.error(f"{given.stage}: interrupted; nothing unfinished was kept, run the same command again")
+            return 130
+        except Exception as error:
+            problem = explain(error, given.stage)
+            if problem is None:
+                raise
+            reporter.error(one_line(problem))
+            return problem.exit_code
         for key, report in reports.items():
             reporter.info(describe(stage_row, key, report))
     return 0
+
+
+def _stop_once(*_: object) -> None:
+    """Leave by the ordinary way, so that folders and Spark's processes are cleaned up; once is enough."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
+def _absolute(root: str | None) -> str:
+    """The root as Spark's workers must be told it: they may run in another folder."""
+    root = root or Layout().root
+    return root if "://" in root else str(Path(root).absolute())
+
+
+def _overrides(text: str) -> dict[str, Any]:
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"--settings is not valid JSON ({error}); give an object such as '{{}}'") from None
+    if not isinstance(value, dict):
+        raise SettingsError("--settings is not a JSON object; give setting names and values, such as '{}'")
+    return cast(dict[str, Any], value)
 
 
 def describe(stage_row: Stage, key: str, report: dict[str, Any]) -> str:
     """One line on what a partition became."""
     if "rows_in" not in report:
         return f"{stage_row.name}: done"
+    if stage_row.kind == "cluster":
+        return (
+            f"{stage_row.name} {key}: {report['rows_in']:,} documents, {report['clusters']:,} clusters, "
+            f"{report['exact']:,} exact and {report['near']:,} near duplicates"
+        )
     rejected = sum(report.get("rows_rejected", {}).values())
     return f"{stage_row.name} {key}: {report['rows_in']:,} in = {report['rows_kept']:,} kept + {rejected:,} rejected"
 

@@ -7,8 +7,8 @@ is the best in quality, then the oldest, then the least content hash, then the l
 decides, so sharding, order and number of workers can't.
 """
 
+import posixpath
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from pipelines.commit import Attempt, now
 from pipelines.dedup.buckets import BUCKET_SCHEMA, DOCUMENT_SCHEMA, SignaturePart, bucket_rows, document_rows
 from pipelines.dedup.duplicate_files import (
     DUPLICATE_ROWS,
+    REPRESENTATIVE_FOLDER,
     FixedGroupWriter,
     duplicate_path,
     write_duplicates,
@@ -120,7 +121,7 @@ class _Job:
         from pipelines.spark.checkpoint import checkpointer
 
         root, segments, folder = self._layout.root, self._segments, self._folder
-        self._layout.fs.makedirs(f"{folder}/_representatives", exist_ok=True)
+        self._layout.fs.makedirs(posixpath.join(folder, REPRESENTATIVE_FOLDER), exist_ok=True)
         with checkpointer(self._spark, self._layout, folder) as checkpoint:
             self._advance("bucketing signatures")
             edges = star_edges(self._from_parts(parts, lambda ids: bucket_rows(root, parts, ids, bands), BUCKET_SCHEMA))
@@ -140,25 +141,11 @@ class _Job:
             files = self._write(
                 duplicates(clustered, best), lambda batches: write_duplicates(root, folder, segments, batches)
             )
-        numbers = {
-            "clusters": sum(file["rows"] for file in representative_files),
-            "exact": sum(file["number"] for file in files),
-            "near": sum(file["rows"] - file["number"] for file in files),
-            "largest_cluster": max((file["number"] for file in representative_files), default=0),
-        }
         if not files:  # a folder of Parquet has a schema, even with nothing in it
-            writer = FixedGroupWriter(self._layout, duplicate_path(folder, 0), DUPLICATE_SCHEMA)
-            files = [writer.close() | {"kind": "kept", "segment": segments[0], "number": 0}]
+            empty = FixedGroupWriter(self._layout, duplicate_path(folder, 0), DUPLICATE_SCHEMA).close()
+            files: list[dict[str, Any]] = [empty | {"kind": "kept", "segment": segments[0], "number": 0}]
         self._advance("done")
-        every = [
-            {name: value for name, value in file.items() if name != "number"} for file in files + representative_files
-        ]
-        return numbers | {
-            "files": every,
-            "quarantine_files": [],
-            "bytes": sum(file["bytes"] for file in every),
-            "tally": dict(sorted(Counter(exact=numbers["exact"], near=numbers["near"]).items())),
-        }
+        return _summary(files, representative_files)
 
     def _from_parts(
         self, parts: Sequence[SignaturePart], read: Callable[[list[int]], Iterator[Any]], schema: str
@@ -232,6 +219,23 @@ def duplicates(clustered: "DataFrame", best: "DataFrame") -> "DataFrame":
     names = [field.split()[0] for field in DUPLICATE_ROWS.split(", ")]
     joined = clustered.join(best, "root").where("doc_id != representative_id")
     return joined.select("*", is_exact).select(*names)
+
+
+def _summary(files: list[dict[str, Any]], representative_files: list[dict[str, Any]]) -> dict[str, Any]:
+    """The numbers of the report, added up over the files."""
+    exact = sum(int(file["number"]) for file in files)
+    near = sum(int(file["rows"]) for file in files) - exact
+    every = [{key: value for key, value in file.items() if key != "number"} for file in files + representative_files]
+    return {
+        "clusters": sum(int(file["rows"]) for file in representative_files),
+        "exact": exact,
+        "near": near,
+        "largest_cluster": max((int(file["number"]) for file in representative_files), default=0),
+        "files": every,
+        "quarantine_files": [],
+        "bytes": sum(int(file["bytes"]) for file in every),
+        "tally": {"exact": exact, "near": near},
+    }
 
 
 def _parts(layout: Layout, segments: Sequence[Partition]) -> list[SignaturePart]:

@@ -7,7 +7,7 @@ programs that read the folder as one table. A segment's documents are thus judge
 
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -71,7 +71,7 @@ class FixedGroupWriter:
 def write_duplicates(
     root: str, folder: str, segments: Sequence[str], batches: Iterable[pa.RecordBatch]
 ) -> Iterator[dict[str, Any]]:
-    """Write rows sorted by (segment, doc_id); yields one description per file, `number` the exact ones."""
+    """Write rows sorted by (segment, doc_id); describes each file, `number` its exact duplicates."""
     for index, rows in _by_segment(batches):
         writer = FixedGroupWriter(Layout(root), duplicate_path(folder, index), DUPLICATE_SCHEMA)
         exact = 0
@@ -84,7 +84,7 @@ def write_duplicates(
 def write_representatives(
     root: str, folder: str, segments: Sequence[str], batches: Iterable[pa.RecordBatch]
 ) -> Iterator[dict[str, Any]]:
-    """Write rows (segment, doc_id, cluster_size) sorted by the first two; yields one description per file, `number` the largest cluster."""
+    """Write rows (segment, doc_id, cluster_size) sorted alike; describes each file, `number` its largest cluster."""
     for index, rows in _by_segment(batches):
         writer = FixedGroupWriter(Layout(root), representative_path(folder, index), REPRESENTATIVE_SCHEMA)
         largest = 0
@@ -125,11 +125,12 @@ def _duplicates(batch: pa.RecordBatch, segments: Sequence[str]) -> pa.RecordBatc
 
 def _by_segment(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Iterator[pa.RecordBatch]]]:
     """Cut batches sorted by segment at the segments' borders; each run is read before the next is asked for."""
+
     def pieces() -> Iterator[tuple[int, pa.RecordBatch]]:
         for batch in batches:
             values = np.asarray(batch.column("segment"))
             borders = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-            for start, end in zip(borders, borders[1:], strict=False):
+            for start, end in pairwise(borders):
                 if end > start:
                     yield int(values[start]), batch.slice(start, end - start)
 

@@ -36,7 +36,7 @@ class SegmentDuplicates:
 
 
 def lsh_threshold(bands: int, rows: int) -> float:
-    """(1/b)^(1/r), where the chance of a common band rises steepest (Leskovec et al., Mining of Massive Datasets, 3.4.2)."""
+    """(1/b)^(1/r), about where a common band becomes likely (Leskovec et al., Mining of Massive Datasets, 3.4.2)."""
     return (1 / bands) ** (1 / rows)
 
 

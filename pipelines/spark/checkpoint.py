@@ -11,16 +11,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def checkpointer(
-    spark: "SparkSession", layout: Layout, folder: str
-) -> Iterator[Callable[["DataFrame"], "DataFrame"]]:
+def checkpointer(spark: "SparkSession", layout: Layout, folder: str) -> Iterator[Callable[["DataFrame"], "DataFrame"]]:
     """A function that computes a frame and forgets how.
 
     In one process the executor holds the rows (memory, then disk): nothing is lost that the run outlives.
     On a cluster an executor may be lost, so rows go to files below `folder`, which every worker can reach
     where it is a path; an object store Spark has no driver for, so there the executors hold them.
     """
-    if spark.sparkContext.master.startswith("local") or not layout.is_local:
+    if str(spark.sparkContext.master).startswith("local") or not layout.is_local:
         yield lambda frame: frame.localCheckpoint(eager=True)
         return
     path = f"{folder}/.checkpoints"

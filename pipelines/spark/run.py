@@ -6,25 +6,27 @@ streams Parquet to Parquet (`pipelines.parts.run_part`) and hands back the numbe
 writes the same bytes under the same name.
 """
 
-import errno
+import contextlib
 import json
 import posixpath
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from gristmill.core.errors import EnvironmentProblemError, GristmillError, one_line
-from gristmill.core.layout import Layout, Partition, storage_error
+from gristmill.core.errors import EnvironmentProblemError, GristmillError, MissingDataError, SettingsError, one_line
+from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from pipelines.commit import Attempt, now
 from pipelines.fingerprint import fingerprint, input_fingerprints
-from pipelines.parts import PartResult, PartTask, run_part
+from pipelines.parts import PartResult, PartTask, read_heartbeats, run_part
+from pipelines.spark.errors import explain
 from pipelines.stages import Stage, stage
 
 if TYPE_CHECKING:
@@ -46,14 +48,41 @@ def run_map_stage(
     is_forced: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Run one map or pack stage over `partitions`; returns the report of each by partition key."""
-    progress = _Progress(reporter, stage_row.name)
+    progress = Progress(reporter, stage_row.name)
 
     def one(partition: Partition) -> dict[str, Any]:
-        return _run_partition(spark, layout, stage_row, partition, settings, progress, is_forced=is_forced)
+        try:
+            return _run_partition(spark, layout, stage_row, partition, settings, progress, is_forced=is_forced)
+        except Exception as error:
+            raise (explain(error, f"{stage_row.name} {partition.key}") or error) from error
 
-    with progress, ThreadPoolExecutor(min(_CONCURRENT_PARTITIONS, max(len(partitions), 1))) as pool:
-        reports = list(pool.map(one, partitions))
+    with progress, _Jobs(spark) as jobs:
+        futures = [jobs.submit(one, partition) for partition in partitions]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        failed = [error for future in futures if future.done() and (error := future.exception())]
+        # What one partition lacks, the others may have; what the machine lacks, or a fault of ours, none has.
+        if failed and all(isinstance(e, GristmillError) and not isinstance(e, EnvironmentProblemError) for e in failed):
+            wait(futures)
+        reports = [future.result() for future in futures]
     return {partition.key: report for partition, report in zip(partitions, reports, strict=True)}
+
+
+class _Jobs:
+    """Threads that each run one partition; left early, they are told to stop and waited for."""
+
+    def __init__(self, spark: "SparkSession") -> None:
+        self._spark = spark
+        self._pool = ThreadPoolExecutor(_CONCURRENT_PARTITIONS)
+
+    def __enter__(self) -> ThreadPoolExecutor:
+        return self._pool
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            with contextlib.suppress(Exception):  # whatever the JVM says, or if it is gone: the first error counts
+                self._spark.sparkContext.cancelAllJobs()
+        self._pool.shutdown(wait=True)
 
 
 def _run_partition(
@@ -62,7 +91,7 @@ def _run_partition(
     stage_row: Stage,
     partition: Partition,
     settings: Any,
-    progress: "_Progress",
+    progress: "Progress",
     *,
     is_forced: bool,
 ) -> dict[str, Any]:
@@ -75,10 +104,11 @@ def _run_partition(
         return committed | {"is_reused": True}
     started = time.monotonic()
     with Attempt(layout, stage_row.name, partition) as attempt:
-        placed = [PartTask(**(task | {"folder": attempt.folder})) for task in tasks]
+        placed = [replace(task, folder=attempt.folder) for task in tasks]
         progress.add(layout, attempt.folder, len(placed))
         worker = run_part if stage_row.kind == "map" else stage_row.load().pack_segment
-        results = run_tasks(spark, placed, worker, f"{stage_row.name} {partition.key}", progress.task_done)
+        results = run_tasks(spark, placed, worker, f"{stage_row.name} {partition.key}")
+        progress.finished(attempt.folder)
         report = summarise(stage_row, partition, results) | {
             "settings": plain,
             "code_version": stage_row.code_version,
@@ -95,27 +125,26 @@ def _run_partition(
 
 def _plan(
     layout: Layout, stage_row: Stage, partition: Partition, settings: dict[str, Any]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
+) -> tuple[list[PartTask], dict[str, str]]:
     """The tasks of a partition (without their folder) and the fingerprints of what they read."""
-    base: dict[str, Any] = {
-        "stage": stage_row.name,
-        "root": layout.root,
-        "corpus": partition.corpus,
-        "segment": partition.segment,
-        "settings": settings,
-    }
+
+    def task(source: str, part: str) -> PartTask:
+        segment = partition.segment or ""
+        return PartTask(stage_row.name, layout.root, partition.corpus, segment, source, part, "", settings)
+
+    if partition.segment is None:
+        raise SettingsError(f"{stage_row.name} works on segments: give --partition '{partition.corpus}|SEGMENT'")
     if not stage_row.reads:
         from pipelines.crawl.corpora import load_corpus
 
-        corpus = load_corpus(layout, partition.corpus)
-        files = corpus.files_of(partition.segment or "")
-        tasks = [base | {"source": file.path, "part": f"part-{index:05d}.parquet"} for index, file in enumerate(files)]
+        files = load_corpus(layout, partition.corpus).files_of(partition.segment)
+        tasks = [task(file.path, f"part-{index:05d}.parquet") for index, file in enumerate(files)]
         return tasks, {f"file {file.name}": file.fingerprint for file in files}
     inputs = input_fingerprints(layout, stage_row, partition)
     source = layout.partition_dir(stage_row.reads[0], partition)
     if stage_row.kind == "pack":
-        return [base | {"source": source, "part": "segment"}], inputs
-    return [base | {"source": path, "part": posixpath.basename(path)} for path in layout.parts(source)], inputs
+        return [task(source, "segment")], inputs
+    return [task(path, posixpath.basename(path)) for path in layout.parts(source)], inputs
 
 
 def run_tasks(
@@ -123,7 +152,6 @@ def run_tasks(
     tasks: Sequence[PartTask],
     worker: Callable[[PartTask], PartResult],
     description: str,
-    on_done: Callable[[], None] = lambda: None,
 ) -> list[PartResult]:
     """Run `worker` over `tasks`, one Spark task each, and return the results in the order of `tasks`.
 
@@ -142,8 +170,6 @@ def run_tasks(
     spark.sparkContext.setJobDescription(description)
     frame = spark.range(0, len(lines), 1, len(lines)).mapInArrow(in_worker, RESULT_SCHEMA)
     rows = [json.loads(row.result) for row in frame.collect()]
-    for _ in rows:
-        on_done()
     for row in rows:
         if "error" in row:
             raise _ERRORS.get(row["error"], GristmillError)(row["line"])
@@ -161,10 +187,10 @@ def _guarded(worker: Callable[[PartTask], PartResult], line: str) -> str:
     except GristmillError as error:
         return json.dumps({"error": type(error).__name__, "line": one_line(error)})
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        problem = explain(error, task.folder)
+        if problem is None:
             raise
-        problem = storage_error(error, str(error.filename or task.folder))
-        return json.dumps({"error": EnvironmentProblemError.__name__, "line": one_line(problem)})
+        return json.dumps({"error": type(problem).__name__, "line": one_line(problem)})
     return json.dumps(
         {
             "part": result.part,
@@ -218,22 +244,23 @@ def engine(spark: "SparkSession") -> dict[str, Any]:
         "spark": spark.version,
         "java": str(jvm.System.getProperty("java.version")) if jvm is not None else "unknown",
         "master": context.master,
+        "cores": context.defaultParallelism,
         "application": context.applicationId,
     }
 
 
-class _Progress:
-    """Polls the tasks' heartbeats and moves one bar for all partitions of the run."""
+class Progress:
+    """One bar for all partitions of the run, moved by what the tasks write down as they go."""
 
     def __init__(self, reporter: Reporter, label: str) -> None:
         self._reporter, self._label = reporter, label
         self._lock = threading.Lock()
-        self._folders: list[tuple[Layout, str]] = []
+        self._running: dict[str, tuple[Layout, int]] = {}  # attempt folder -> its layout and number of tasks
         self._tasks = self._done = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> "Progress":
         self._thread.start()
         return self
 
@@ -242,46 +269,40 @@ class _Progress:
         self._thread.join()
 
     def say(self, line: str) -> None:
+        """One line of news."""
         self._reporter.info(line)
 
     def add(self, layout: Layout, folder: str, tasks: int) -> None:
+        """Watch an attempt's folder."""
         with self._lock:
-            self._folders.append((layout, posixpath.join(folder, "progress")))
+            self._running[folder] = (layout, tasks)
             self._tasks += tasks
 
-    def task_done(self) -> None:
+    def finished(self, folder: str) -> None:
+        """All tasks of an attempt are done."""
         with self._lock:
-            self._done += 1
+            self._done += self._running.pop(folder)[1]
             done, tasks = self._done, self._tasks
         self._reporter.progress(self._label, done, tasks, "parts")
 
     def _poll(self) -> None:
-        seen = -1
+        seen = (0, 0)
         while not self._stop.wait(_POLL_SECONDS):
             with self._lock:
-                folders, done, tasks = list(self._folders), self._done, self._tasks
-            rows = sum(_rows_so_far(layout, folder) for layout, folder in folders)
-            if tasks and rows != seen and done < tasks:
-                seen = rows
+                running, done, tasks = dict(self._running), self._done, self._tasks
+            rows = 0
+            for folder, (layout, _) in running.items():
+                rows_there, done_there = read_heartbeats(layout, folder)
+                rows, done = rows + rows_there, done + done_there
+            if (rows, done) > seen and done < tasks:
+                seen = (rows, done)
                 self._reporter.progress(self._label, done, tasks, "parts", f"{rows:,} documents read")
-
-
-def _rows_so_far(layout: Layout, folder: str) -> int:
-    rows = 0
-    try:
-        for path in layout.parts(folder, suffix=""):
-            rows += int(cast(bytes, layout.fs.cat_file(path)) or b"0")
-    except (OSError, ValueError):  # the attempt may have ended meanwhile
-        return rows
-    return rows
 
 
 def require_segments(layout: Layout, stage_name: str, corpus: str) -> list[Partition]:
     """The committed segments of `stage_name` in `corpus`, or an error that says what to run."""
     found = [p for p in layout.committed(stage_name) if p.corpus == corpus]
     if not found:
-        from gristmill.core.errors import MissingDataError
-
         raise MissingDataError(
             f"no segment of {stage(stage_name).name} is materialized for {corpus}: "
             f"run `gristmill run {corpus} --through {stage_name}` first"

@@ -1,82 +1,163 @@
 """One Spark session for a worker, on this machine or on a cluster."""
 
 import contextlib
+import logging
 import os
-import shutil
+import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from gristmill.core.errors import EnvironmentProblemError
-from pipelines.spark.java import find_java_home
+from pipelines.spark.java import find_java, write_shim
+from pipelines.spark.processes import children, end, scratch_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 MASTER_VARIABLE = "GRISTMILL_SPARK_MASTER"
+TASK_ATTEMPTS = 4  # Spark's own default on a cluster; a local master has 1 unless told
+_LOCAL = re.compile(r"local(\[(\d+|\*)\])?")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
 class SparkSettings:
-    """How Spark is started."""
+    """How Spark is started; section `spark` of the settings file."""
 
     master: str = "local[*]"  # or spark://host:7077; GRISTMILL_SPARK_MASTER where the flag is not given
     driver_memory: str = "1g"
     shuffle_partitions: int = 8  # per local core this is plenty; raise it with the cluster
 
     def __post_init__(self) -> None:
-        if not self.master.startswith(("local", "spark://", "yarn", "k8s://")):
+        is_cluster = self.master.startswith(("spark://", "k8s://")) or self.master == "yarn"
+        if not (is_cluster or re.fullmatch(r"local(\[(\d+|\*)(,\d+)?\])?", self.master)):
             raise ValueError(f"master is {self.master!r}; give local[N], spark://host:port, yarn or k8s://…")
+        if not re.fullmatch(r"\d+[kmgtKMGT]?", self.driver_memory):
+            raise ValueError(f"driver_memory is {self.driver_memory!r}; give a size such as 2g")
+        if self.shuffle_partitions < 1:
+            raise ValueError(f"shuffle_partitions is {self.shuffle_partitions}; give 1 or more")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether Spark runs in one JVM on this machine."""
+        return self.master.startswith("local")
+
+    @property
+    def retrying_master(self) -> str:
+        """The master, told to try a task again when its Python worker died."""
+        match = _LOCAL.fullmatch(self.master)
+        return self.master if match is None else f"local[{match[2] or 1},{TASK_ATTEMPTS}]"
 
 
 @contextlib.contextmanager
 def spark_session(settings: SparkSettings, name: str) -> Iterator["SparkSession"]:
-    """Start Spark, yield the session, stop it and remove its scratch folder."""
-    java_home = find_java_home()
-    os.environ["JAVA_HOME"] = str(java_home)
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    scratch = tempfile.mkdtemp(prefix="gristmill-spark-")
-    is_local = settings.master.startswith("local")
-    if is_local:  # nothing listens beyond this machine
-        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    from pyspark.errors import PySparkRuntimeError
-    from pyspark.sql import SparkSession
+    """Start Spark, yield the session, stop it, wait for its processes and remove its scratch folder.
 
-    # C1 alone starts a third faster, and the JVM only schedules and shuffles: the work is in Python.
-    jvm = "-XX:+UseSerialGC -Dlog4j2.level=ERROR" + (" -XX:TieredStopAtLevel=1" if is_local else "")
-    log_config = Path(__file__).with_name("log4j2.properties")
-    builder = (
-        SparkSession.builder.master(settings.master)  # pyright: ignore[reportAttributeAccessIssue]
-        .appName(name)
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.memory", settings.driver_memory)
-        .config("spark.driver.extraJavaOptions", f"{jvm} -Dlog4j2.configurationFile={log_config}")
-        .config("spark.sql.shuffle.partitions", str(settings.shuffle_partitions))
-        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.warehouse.dir", f"{scratch}/warehouse")
-        .config("spark.local.dir", scratch)
-        .config("spark.task.maxFailures", "4")
-    )
-    if is_local:
-        builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
-    try:
+    Raises:
+        EnvironmentProblemError: no Java, or Spark does not start with it.
+    """
+    java = find_java()
+    before = {process.pid for process in children()}
+    with scratch_folder() as scratch, _environment(settings, write_shim(java, scratch / "java")):
+        started: list[Any] = []
         try:
-            session = builder.getOrCreate()
-        except (PySparkRuntimeError, OSError) as error:
-            raise EnvironmentProblemError(
-                f"Spark could not start with the Java in {java_home}: {' '.join(str(error).split())[:300]}; "
-                "install Java 17 or 21, or unset JAVA_HOME to use the bundled one"
-            ) from error
-        try:
+            session = _start(settings, name, scratch, java)
+            started = [process for process in children() if process.pid not in before]
             yield session
         finally:
-            session.stop()
+            started += [p for p in children() if p.pid not in before and p not in started]
+            _stop()
+            end(started)
+
+
+@contextlib.contextmanager
+def _environment(settings: SparkSettings, java_home: Path) -> Iterator[None]:
+    import pyspark
+
+    wanted = {
+        "JAVA_HOME": str(java_home),
+        "SPARK_HOME": str(Path(pyspark.__file__).parent),  # another Spark's JVM would not speak with this one
+        "SPARK_LAUNCHER_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
+    if settings.is_local:
+        wanted |= {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    elif "PYSPARK_PYTHON" not in os.environ:  # a cluster may keep its Python elsewhere
+        wanted |= {"PYSPARK_PYTHON": sys.executable}
+    if _stays_here(settings.master):
+        wanted |= {"SPARK_LOCAL_IP": "127.0.0.1"}
+    saved = {variable: os.environ.get(variable) for variable in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if java_home.name.startswith("gristmill-java-"):
-            shutil.rmtree(java_home, ignore_errors=True)
+        for variable, value in saved.items():
+            if value is None:
+                os.environ.pop(variable, None)
+            else:
+                os.environ[variable] = value
+
+
+def _stays_here(master: str) -> bool:
+    """Whether nothing beyond this machine has to reach the driver, which then listens on loopback alone."""
+    return master.startswith("local") or urlsplit(master).hostname in _LOOPBACK
+
+
+def _start(settings: SparkSettings, name: str, scratch: Path, java: Path) -> "SparkSession":
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # a broken pipe at the end is how the JVM is told to go
+    log_config = Path(__file__).with_name("log4j2.properties")
+    # C1 alone starts a third faster, and the JVM only schedules and shuffles: the work is in Python.
+    jvm = "-XX:+UseSerialGC" + (" -XX:TieredStopAtLevel=1" if settings.is_local else "")
+    options = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.extraJavaOptions": f"{jvm} -Dlog4j2.configurationFile=file:{log_config}",
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.warehouse.dir": f"{scratch}/warehouse",
+        "spark.local.dir": str(scratch),
+        "spark.task.maxFailures": str(TASK_ATTEMPTS),
+    }
+    if _stays_here(settings.master):
+        options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    builder: Any = cast(Any, SparkSession.builder).master(settings.retrying_master).appName(name)
+    for option, value in options.items():
+        builder = builder.config(option, value)
+    try:
+        return builder.getOrCreate()
+    except (PySparkException, Py4JError, OSError) as error:
+        raise EnvironmentProblemError(
+            f"Spark could not start with {settings.master} and {java}: {' '.join(str(error).split())[:300]}; "
+            "see the lines above, check the master, or install Java 17 or 21"
+        ) from error
+
+
+def _stop() -> None:
+    """Stop the session and the JVM behind it, which PySpark would leave until this process ends."""
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession() or cast(Any, SparkSession)._instantiatedSession
+    with contextlib.suppress(Py4JError, OSError):  # the JVM may be gone already: killed, or told by the same signal
+        if session is not None:
+            session.stop()
+    context: Any = SparkContext
+    gateway = context._gateway
+    if gateway is None:
+        return
+    with contextlib.suppress(Py4JError, OSError):
+        gateway.shutdown()
+    with contextlib.suppress(OSError):
+        gateway.proc.stdin.close()
+    context._gateway = context._jvm = None
+    cast(Any, SparkSession)._instantiatedSession = None

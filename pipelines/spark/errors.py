@@ -1,0 +1,51 @@
+"""What went wrong on Spark, as one line a person can act on."""
+
+import errno
+import re
+import tempfile
+
+from gristmill.core.errors import EnvironmentProblemError, GristmillError
+from gristmill.core.layout import storage_error
+
+MACHINE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE})
+"""Errors of the machine, not of the data: trying again changes nothing, and a traceback says nothing."""
+
+
+def explain(error: BaseException, what: str) -> GristmillError | None:
+    """The line for an error that is the machine's to mend, None for one that is a fault of ours.
+
+    Args:
+        error: an exception from Spark or from the operating system.
+        what: what was being done, such as the stage's name.
+    """
+    if isinstance(error, GristmillError):
+        return error
+    if isinstance(error, OSError):
+        is_known = error.errno in MACHINE_ERRORS
+        return storage_error(error, str(error.filename or what)) if is_known else None
+    text = str(error)
+    if re.search(r"No space left on device|Errno 28\b", text):
+        return EnvironmentProblemError(
+            f"{what}: no space left on device, below the root or in Spark's scratch folder "
+            f"({tempfile.gettempdir()}); free space there or set TMPDIR, then run the same command again"
+        )
+    if re.search(r"java\.lang\.OutOfMemoryError|SparkOutOfMemoryError", text):
+        return EnvironmentProblemError(
+            f"{what}: Spark's driver ran out of memory; raise `driver_memory` in the section `spark` of the "
+            "settings file (default 1g), then run the same command again"
+        )
+    if re.search(r"Python worker (exited unexpectedly|failed to connect)|PYTHON_WORKER", text):
+        return EnvironmentProblemError(
+            f"{what}: a Python worker of Spark was killed several times over, most likely for memory; "
+            "use fewer cores (--master local[1]) or free memory, then run the same command again"
+        )
+    if re.search(r"Master removed our application|[Mm]asters are unresponsive|Could not parse Master", text):
+        return EnvironmentProblemError(
+            f"{what}: the Spark master can't be reached or gave up the application ({_head(text)}); "
+            "check --master and the cluster's workers, then run the same command again"
+        )
+    return None
+
+
+def _head(text: str) -> str:
+    return " ".join(text.split())[:200]
