@@ -7,6 +7,7 @@ of it is computed, nothing is stored: the position of a run is its step, and res
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,9 +202,17 @@ class Loader:
 def position_ids(ids: TokenArray, eot_id: int) -> Int64s:
     """Positions that start again after each end-of-text token and at each row; shape of `ids`, int64."""
     rows, length = ids.shape
-    flat = ids.reshape(-1)
-    starts = np.flatnonzero(flat == eot_id).astype(np.int64) + 1
-    starts = np.union1d(starts, np.arange(0, rows * length, length, dtype=np.int64))
-    starts = starts[starts < rows * length]
-    spread = np.repeat(starts, np.diff(starts, append=rows * length))
-    return (np.arange(rows * length, dtype=np.int64) - spread).reshape(rows, length)
+    starts = np.flatnonzero(ids.reshape(-1) == eot_id) + 1
+    starts = np.concatenate([starts, np.arange(0, rows * length, length)])
+    starts.sort()  # a document that ends with its row gives the next row's start twice: a run of no tokens
+    lengths = np.diff(starts, append=rows * length)
+    found = np.repeat(starts, lengths)
+    np.subtract(_ramp(rows * length), found, out=found)
+    return found.reshape(rows, length)
+
+
+@lru_cache(maxsize=4)
+def _ramp(size: int) -> Int64s:
+    ramp = np.arange(size, dtype=np.int64)
+    ramp.flags.writeable = False  # shared between batches
+    return ramp

@@ -64,6 +64,8 @@ def run(layout: Layout, settings: Settings, reporter: Reporter, *, is_forced: bo
     """
     row, started = stage("training_mixture"), time.monotonic()
     segments = _segments(layout, settings)
+    manifests = {p: _manifest(layout, p) for p in segments}
+    common = _common(layout, manifests)  # before anything is reused: another tokenizer may be in force by now
     inputs = {f"token_shards {p.key}": str(layout.require_report("token_shards", p)["fingerprint"]) for p in segments}
     plain = to_plain(settings)
     mark = fingerprint(row, plain, inputs)
@@ -74,8 +76,6 @@ def run(layout: Layout, settings: Settings, reporter: Reporter, *, is_forced: bo
         reporter.info("training_mixture: already there for the same inputs, settings and code")
         return committed | {"is_reused": True}
 
-    manifests = {p: _manifest(layout, p) for p in segments}
-    common = _common(layout, manifests)
     totals = _totals(manifests)
     empty = [corpus for corpus, total in totals.items() if total["sequences"] == 0]
     for corpus in empty:
