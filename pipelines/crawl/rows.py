@@ -1,0 +1,127 @@
+"""What every reader of crawl files hands on: one row per page, document or unreadable record."""
+
+import datetime
+import hashlib
+import re
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
+
+import pyarrow as pa
+
+URL_LIMIT = 1 << 16
+RECORD_SCHEMA = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        ("url", pa.string()),
+        ("host", pa.string()),
+        ("corpus", pa.string()),
+        ("segment", pa.string()),
+        ("warc_file", pa.string()),
+        ("warc_offset", pa.int64()),  # see pipelines.crawl.frames.frames for records that share a member
+        ("fetched_at", pa.timestamp("us", tz="UTC")),
+        ("http_status", pa.int32()),  # null for what was not fetched over HTTP
+        ("content_type", pa.string()),  # media type as declared, lower case
+        ("charset", pa.string()),  # as declared in the HTTP header
+        ("body_bytes", pa.int64()),  # of the decoded payload
+        ("_body", pa.large_binary()),  # the payload with transfer and content encodings undone
+        ("_title", pa.string()),
+        ("_is_text", pa.bool_()),  # plain text in UTF-8 already: no markup to extract from
+        ("_is_revisit", pa.bool_()),  # the page did not change: its content lies in another record
+        ("_robots", pa.string()),  # X-Robots-Tag headers, joined by commas
+        ("_tdm", pa.string()),  # TDM-Reservation header
+        ("_broken", pa.string()),  # reason why the record can't be read
+        ("_score", pa.float64()),
+        ("_threshold", pa.float64()),
+        ("_detail", pa.string()),
+    ]
+)
+"""The batches that `pipelines.crawl.records.read_records` yields; `_` columns are never written."""
+
+
+@dataclass
+class Row:
+    """One page, document or unreadable record, before its identity in the corpus is added."""
+
+    offset: int
+    url: str | None = None
+    fetched_at: datetime.datetime | None = None
+    http_status: int | None = None
+    content_type: str | None = None
+    charset: str | None = None
+    body: bytes | None = None
+    title: str | None = None
+    is_text: bool = False
+    is_revisit: bool = False
+    robots: str | None = None
+    tdm: str | None = None
+    broken: str | None = None
+    score: float | None = None
+    threshold: float | None = None
+    detail: str | None = None
+    notes: list[str] = field(default_factory=list[str])  # names to count in the stage's tally
+
+    def reject(self, reason: str, detail: str | None = None) -> "Row":
+        """Mark the record unreadable and drop its body."""
+        self.broken, self.detail, self.body = reason, detail, None
+        return self
+
+    def reject_oversized(self, size: int, limit: int) -> "Row":
+        """Mark the record too large."""
+        self.score, self.threshold = float(size), float(limit)
+        return self.reject("broken_oversized", f"more than {limit} bytes")
+
+
+def document_id(corpus: str, warc_file: str, offset: int) -> str:
+    """32 hex digits (BLAKE2b, 128 bits) of where a document lies: the same on every run and cluster."""
+    key = "\0".join((corpus, warc_file, str(offset))).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(key, digest_size=16).hexdigest()
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f<>\"\ud800-\udfff]")
+
+
+def clean_url(raw: str | None) -> str | None:
+    """A readable form of a target URI: brackets stripped, spaces and control characters encoded; None if hopeless.
+
+    wget 1.14 to 1.19 wrote `<http://…>`, after a grammar in the WARC 1.0 standard that 1.1 corrected.
+    """
+    text = (raw or "").strip()
+    if text.startswith("<") and text.endswith(">"):
+        text = text[1:-1].strip()
+    if not _SCHEME.match(text) or len(text) > URL_LIMIT:
+        return None
+    text = _UNPRINTABLE.sub(lambda m: quote(m[0].encode("utf-8", "replace")), text)
+    if text.lower().startswith(("http:", "https:")) and host_of(text) is None:
+        return None
+    return text
+
+
+def host_of(url: str) -> str | None:
+    """The host of a URL, lower case; None where it has none or can't be parsed."""
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return None
+    return host.rstrip(".") or None if host else None
+
+
+def parse_time(raw: str | None) -> datetime.datetime | None:
+    """A WARC-Date (ISO 8601, with or without a fraction) or ARC date (14 digits) in UTC; None if unreadable."""
+    text = (raw or "").strip()
+    try:
+        if re.fullmatch(r"\d{14}", text):
+            return datetime.datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=datetime.UTC)
+        when = datetime.datetime.fromisoformat(text)
+        when = when.replace(tzinfo=datetime.UTC) if when.tzinfo is None else when.astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        return None
+    return when
+
+
+def printable(text: str | None, limit: int = 200) -> str | None:
+    """A short single line for a detail or header column, valid in UTF-8 whatever it came from."""
+    if text is None:
+        return None
+    line = " ".join(text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ").split())
+    return line[:limit] or None
