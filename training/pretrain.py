@@ -1,0 +1,154 @@
+"""pretrained_model: `python -m training.pretrain --root R`.
+
+`setup` validates settings and data and names the run; `main` launches the ranks, watches them and commits. The
+training loop itself is training/loop.py. Asked twice for the same thing, it resumes an unfinished run and reuses
+a finished one.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gristmill.core.errors import MissingDataError
+from gristmill.core.layout import Layout
+from gristmill.core.progress import Reporter
+from gristmill.core.settings import to_plain
+from training.arguments import PretrainSettings
+from training.chinchilla import optimal_tokens
+from training.launch import Ranks
+from training.runs import Run, code_version, fingerprint, open_run
+from training.sampling import load_tokenizer
+from training.shards import Mixture, read_mixture
+from training.sizes import parameter_count
+from training.worker import resolve_settings, run_worker, worker_parser
+
+ASSET = "pretrained_model"
+# What decides the result. Launching, reporting and generating do not.
+CODE = (
+    "arguments",
+    "checkpoint",
+    "engine",
+    "learning_rate",
+    "loader",
+    "loop",
+    "model",
+    "permutation",
+    "schedule",
+    "shards",
+    "sizes",
+)
+# Settings that change when something is written, never what is learnt: an unfinished run may go on with others.
+NOT_IN_FINGERPRINT = ("checkpoint_every", "keep_checkpoints")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A validated run, before anything is started."""
+
+    settings: PretrainSettings
+    mixture: Mixture
+    parameters: int
+    steps: int
+    inputs: dict[str, str]
+    fingerprint: str
+
+    def config(self) -> dict[str, Any]:
+        """What goes into config.json, for the ranks and for readers."""
+        return {
+            "settings": to_plain(self.settings),
+            "inputs": self.inputs,
+            "fingerprint": self.fingerprint,
+            "steps": self.steps,
+            "parameters": self.parameters,
+            "sequence_length": self.mixture.sequence_length,
+            "global_batch_size": self.settings.global_batch_size,
+        }
+
+
+def setup(layout: Layout, settings: PretrainSettings) -> Setup:
+    """Check that there is something to train on and fix the number of steps.
+
+    Raises:
+        MissingDataError: no mixture, or it holds no training sequence.
+    """
+    mixture = read_mixture(layout)
+    if mixture.sequences == 0:
+        raise MissingDataError(
+            f"the training mixture under {layout.root} holds no training sequence: "
+            "give it more documents, or look at `gristmill funnel CORPUS` for where they went"
+        )
+    vocabulary = load_tokenizer(Path(layout.tokenizer_dir(mixture.tokenizer_version))).get_vocab_size()
+    parameters = parameter_count(settings.sizes, vocabulary)
+    inputs = {"training_mixture": mixture.fingerprint, "tokenizer": mixture.tokenizer_version}
+    deciding = {k: v for k, v in to_plain(settings).items() if k not in NOT_IN_FINGERPRINT}
+    return Setup(
+        settings=settings,
+        mixture=mixture,
+        parameters=parameters,
+        steps=step_count(settings, parameters, mixture.sequence_length),
+        inputs=inputs,
+        fingerprint=fingerprint(ASSET, deciding, inputs, code_version(CODE)),
+    )
+
+
+def step_count(settings: PretrainSettings, parameters: int, sequence_length: int) -> int:
+    """Steps that the settings ask for: as given, or for the tokens given, or for 20 tokens a parameter."""
+    if settings.steps:
+        return settings.steps
+    tokens = settings.tokens or optimal_tokens(parameters)
+    return max(1, -(-int(tokens) // (settings.global_batch_size * sequence_length)))
+
+
+def pretrain(layout: Layout, settings: PretrainSettings, reporter: Reporter, *, is_forced: bool = False) -> int:
+    """Train, resume or reuse; returns the exit code, STOPPED where it was told to stop."""
+    prepared = setup(layout, settings)
+    with open_run(layout, ASSET, prepared.config(), prepared.fingerprint) as run:
+        if is_forced:
+            run.discard()
+        if run.report() is not None:
+            reporter.info(f"{ASSET} run {run.run_id}: already trained on the same input and settings; chosen again")
+            _tell(reporter, run, run.select())
+            return 0
+        epochs = prepared.steps * settings.global_batch_size / prepared.mixture.sequences
+        reporter.info(
+            f"{ASSET} run {run.run_id}: {prepared.parameters:,} parameters, {prepared.steps:,} steps of "
+            f"{settings.global_batch_size} x {prepared.mixture.sequence_length} "
+            f"tokens ({epochs:.2f} epochs of the mixture)"
+        )
+        # The mixture as this run saw it, for whoever asks later what was read at a step.
+        source = layout.join("training_mixture", "mixture.json")
+        layout.write_json(str(run.folder / "mixture.json"), layout.read_json(source))
+        arguments = ["--root", layout.root, "--run-folder", str(run.folder)]
+        with Ranks("training.loop", arguments, settings.ranks, run.folder / "logs") as ranks:
+            signal.signal(signal.SIGTERM, lambda *_: ranks.stop())
+            signal.signal(signal.SIGINT, lambda *_: ranks.stop())
+            code = ranks.watch(reporter)
+        if code == 0:
+            result = layout.read_json(str(run.folder / "result.json")) or {}
+            report = run.commit({"settings": to_plain(settings), "inputs": prepared.inputs} | result)
+            _tell(reporter, run, report)
+        return code
+
+
+def _tell(reporter: Reporter, run: Run, report: dict[str, Any]) -> None:
+    names = ("loss_first", "loss_last", "heldout_loss_first", "heldout_loss_last", "tokens_per_second", "seconds")
+    reporter.result({"asset": ASSET, "run_id": run.run_id, "folder": str(run.folder)} | {n: report[n] for n in names})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    given = worker_parser("training.pretrain", __doc__).parse_args(arguments)
+
+    def work(reporter: Reporter) -> int:
+        layout = Layout(given.root)
+        settings = resolve_settings(PretrainSettings, ASSET, layout, given.settings_file, given.settings)
+        return pretrain(layout, settings, reporter, is_forced=given.force)
+
+    return run_worker(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
