@@ -14,6 +14,7 @@ PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 200
 TEXT_ASSETS = frozenset({"clean_documents"})  # before privacy, a preview may not show page text
 _PREVIEW_COLUMNS = ("doc_id", "url", "language", "language_score", "quality", "pii_total", "text")
+_IDENTITY = ("fingerprint", "stage", "asset", "corpus", "segment")  # the page says it already
 Metadata = dict[str, Any]
 
 
@@ -53,7 +54,7 @@ def numbers(report: Mapping[str, Any]) -> Metadata:
     for name, value in report.items():
         if isinstance(value, float):
             found[name] = value if math.isfinite(value) else str(value)
-        elif isinstance(value, int | str) and name not in ("fingerprint", "stage", "asset"):
+        elif isinstance(value, int | str) and name not in _IDENTITY:
             found[name] = value
     return found
 

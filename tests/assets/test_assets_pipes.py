@@ -91,14 +91,17 @@ def test_a_worker_that_dies_without_a_word_fails_with_its_last_lines(
 
 FAMILY = """
 import subprocess
-stubborn = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; time.sleep(600)"
-own = [subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True, env={}) for _ in range(2)]
-orphan = subprocess.run([sys.executable, "-c", f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {stubborn!r}], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"], capture_output=True, text=True)
 from pathlib import Path
-Path(PIDS + ".tmp").write_text("\\n".join([str(os.getpid()), *(str(p.pid) for p in own), orphan.stdout.strip()]))
+stubborn = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; time.sleep(600)"
+lost = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+own = [subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True, env={}) for _ in range(2)]
+parent = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {stubborn!r}], **{lost!r}).pid)"
+orphan = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True).stdout.strip()
+Path(PIDS + ".tmp").write_text("\\n".join([str(os.getpid()), *(str(p.pid) for p in own), orphan]))
 os.rename(PIDS + ".tmp", PIDS)
 time.sleep(600)
 """
+"""A worker with two children in sessions of their own, without its environment, and one that lost its parent."""
 
 
 def family(folder: Path) -> tuple[list[str], Path]:
