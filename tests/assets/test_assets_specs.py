@@ -1,6 +1,6 @@
 """The graph as a golden file: any change of a key, a dependency, a group or a check shows in a diff.
 
-After a change that is meant: `python -m tests.assets.test_assets_specs` writes the file again.
+After a change that is meant: `python tests/assets/test_assets_specs.py` writes the file again.
 """
 
 import json
