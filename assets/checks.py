@@ -161,10 +161,10 @@ def reloads(report: dict[str, Any]) -> dg.AssetCheckResult:
     if saved is None or reloaded is None:
         return dg.AssetCheckResult(passed=False, description="the run recorded no loss of the reloaded adapter")
     return dg.AssetCheckResult(
-        passed=abs(saved - reloaded) <= RELOAD_TOLERANCE,
+        passed=abs(saved - reloaded) <= RELOAD_TOLERANCE * abs(saved),
         description=f"{saved:.6f} in memory, {reloaded:.6f} loaded again",
         metadata={"difference": abs(saved - reloaded)},
     )
 
 
-RELOAD_TOLERANCE = 1e-4  # nats per token: the weights are saved in the precision they were trained in
+RELOAD_TOLERANCE = 1e-3  # relative: an adapter may be saved in another precision than it was trained in

@@ -35,7 +35,7 @@ def config_of(settings_class: type) -> type[dg.Config]:
             pydantic.Field(default=None, description=description),
         )
     name = "".join(word.title() for word in settings_class.__module__.split(".")[1:]) + settings_class.__name__
-    return cast(type[dg.Config], pydantic.create_model(name, __base__=dg.Config, **fields))
+    return pydantic.create_model(name, __base__=dg.Config, **fields)
 
 
 def config_schema_of(settings_class: type) -> Any:

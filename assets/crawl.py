@@ -1,18 +1,18 @@
 """From WARC files to documents."""
 
+from typing import Any
+
 import dagster as dg
 
 from assets.partitions import document_partitions
-from assets.resources import Workers, stage_options
+from assets.resources import Workers, stage_asset
 
 
-@dg.asset(
+@stage_asset(
     partitions_def=document_partitions,
-    backfill_policy=dg.BackfillPolicy.single_run(),
     kinds={"spark", "parquet"},
-    **stage_options("extracted_documents"),
 )
-def extracted_documents(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[None]:
+def extracted_documents(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[Any]:
     """Pages of a crawl as documents: the main text of each page with its URL, WARC file and byte offset.
 
     Navigation, menus and scripts are left out. A record that can't be read becomes one quarantine row with a

@@ -1,5 +1,7 @@
 """From tokens to a pretrained model. Launched by a person, a job, or a schedule that somebody turned on."""
 
+from typing import Any
+
 import dagster as dg
 
 from assets.config import config_schema_of
@@ -13,7 +15,7 @@ from training.arguments import PlanSettings, PretrainSettings
     kinds={"python"},
     config_schema=config_schema_of(PlanSettings),
 )
-def training_plan(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[None]:
+def training_plan(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[Any]:
     """What a training run would need before it is launched: parameters, tokens, FLOPs, GPU memory, hours, cost."""
     return workers.run_training(context, "training.plan")
 
@@ -25,7 +27,7 @@ def training_plan(context: dg.AssetExecutionContext, workers: Workers) -> dg.Mat
     pool=GPU_POOL,
     config_schema=config_schema_of(PretrainSettings),
 )
-def pretrained_model(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[None]:
+def pretrained_model(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[Any]:
     """A language model trained from scratch on the mixture, as a Hugging Face folder with its metrics.
 
     A run that was stopped goes on from its last checkpoint; the same run again is not trained twice.

@@ -2,7 +2,7 @@
 
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Workers(dg.ConfigurableResource[Any]):
         layout = Layout(self.root)
         return Layout(str(Path(layout.root).absolute())) if layout.is_local and "://" not in layout.root else layout
 
-    def run_stage(self, context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def run_stage(self, context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         """Run the document stage named as the asset over the run's partitions, as one worker."""
         row, layout = stage(context.asset_key.path[-1]), self.layout
         keys = list(context.partition_keys) if context.assets_def.partitions_def is not None else []
@@ -58,7 +58,7 @@ class Workers(dg.ConfigurableResource[Any]):
 
     def run_training(
         self, context: dg.AssetExecutionContext, module: str, *arguments: str
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult[Any]:
         """Run a program of the training side, which writes the asset that runs it."""
         asset, layout = context.asset_key.path[-1], self.layout
         listener().started(asset, [])
@@ -117,12 +117,29 @@ def _existing(layout: Layout, keys: Sequence[str]) -> tuple[list[Partition], lis
         raise dg.Failure(one_line(error), allow_retries=False) from None
 
 
-def stage_options(name: str) -> dict[str, Any]:
-    """Arguments of `@dg.asset` that follow from the stage table: group, settings, code version, pool."""
-    row = stage(name)
-    return {
-        "group_name": row.group,
-        "config_schema": config_schema_of(row.settings_class),
-        "code_version": row.code_version,
-        "pool": SPARK_POOL,
-    }
+def stage_asset(
+    *,
+    kinds: set[str],
+    deps: Sequence[str | dg.AssetDep] = (),
+    partitions_def: "dg.PartitionsDefinition[str] | None" = None,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Like `@dg.asset`, for a function named as a document stage: the rest follows from the stage table.
+
+    A range of partitions is one run, and so one Spark session.
+    """
+
+    def define(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        row = stage(function.__name__)
+        return dg.asset(
+            function,
+            group_name=row.group,
+            kinds=kinds,
+            deps=deps,
+            partitions_def=partitions_def,
+            backfill_policy=dg.BackfillPolicy.single_run() if partitions_def is not None else None,
+            config_schema=config_schema_of(row.settings_class),
+            code_version=row.code_version,
+            pool=SPARK_POOL,
+        )  # pyright: ignore[reportReturnType]  (with a function given, it returns the asset)
+
+    return define
