@@ -22,7 +22,7 @@ def _require(is_right: bool, message: str) -> None:
 class PretrainSettings:
     """How `pretrained_model` is trained; the sequence length comes from the mixture."""
 
-    # Preset of training/sizes.py: tiny (4.2 M with 4,096 tokens), small, medium, tinyllama-1.1b, llama2-7b, ...
+    # Preset of training/sizes.py: tiny (4.3 M with 4,096 tokens), small, medium, tinyllama-1.1b, llama2-7b, ...
     model: str = "tiny"
     # Decoder layers; 0: the preset's. So for the four sizes that follow.
     layers: int = 0

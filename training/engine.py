@@ -16,16 +16,13 @@ from typing import Any, cast
 import torch
 from torch import distributed
 
-from gristmill.core.errors import EnvironmentProblemError, SettingsError
+from gristmill.core.errors import EnvironmentProblemError
 from training.arguments import PretrainSettings
 from training.launch import RENDEZVOUS_VARIABLE
 from training.model import weight_decay_groups
+from training.runs import EngagementError
 
 MAXIMUM_BUCKET = 50_000_000  # elements per communication; DeepSpeed's 5e8 would allocate 2 GB twice on a CPU
-
-
-class EngagementError(SettingsError):
-    """What runs is not what was asked for."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ class RunIsBusyError(GristmillError):
     """Another process is at work on the same run."""
 
 
+class EngagementError(GristmillError):
+    """What runs is not what was asked for."""
+
+
 def now() -> str:
     """The time for a report, UTC, ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

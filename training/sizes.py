@@ -30,8 +30,8 @@ class ModelSizes:
 
 # The first three are ours, sized for a CPU, one small GPU and one large one; the others are published models.
 PRESETS: dict[str, ModelSizes] = {
-    "tiny": ModelSizes(layers=4, hidden=256, heads=4, kv_heads=4, ffn=688),
-    "small": ModelSizes(layers=8, hidden=512, heads=8, kv_heads=4, ffn=1376),
+    "tiny": ModelSizes(layers=4, hidden=256, heads=4, kv_heads=4, ffn=704),
+    "small": ModelSizes(layers=8, hidden=512, heads=8, kv_heads=4, ffn=1408),
     "medium": ModelSizes(layers=16, hidden=1024, heads=16, kv_heads=8, ffn=2816),
     "tinyllama-1.1b": ModelSizes(layers=22, hidden=2048, heads=32, kv_heads=4, ffn=5632, is_tied=False),
     "llama2-7b": ModelSizes(layers=32, hidden=4096, heads=32, kv_heads=32, ffn=11008, is_tied=False),
