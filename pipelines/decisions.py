@@ -36,7 +36,7 @@ class Rule:
 def first_failure(batch: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatch:
     """Verdicts by the first rule, in the order given, that each row fails (VERDICT_SCHEMA)."""
     rows = batch.num_rows
-    undecided: Any = pa.array([True] * rows)
+    undecided: Any = pa.array([True] * rows, pa.bool_())
     reason: Any = pa.nulls(rows, pa.string())
     score: Any = pa.nulls(rows, pa.float64())
     threshold: Any = pa.nulls(rows, pa.float64())

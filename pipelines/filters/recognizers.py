@@ -6,6 +6,7 @@ which in Presidio raise a score, are off: they need a language model, and at the
 they would only add very weak patterns (nine digits near the word "ssn").
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,7 @@ ENTITIES = (
 )
 _CACHED_WINDOWS = 50_000
 _CACHED_CHARACTERS = 200
+_EXTENSION = re.compile(r"[^\W\d_]|[#;]")
 _PLUS_DIGITS = 6  # shortest calling code and number together: +43, +49, +98 and 4 digits (phonenumbers 9.0)
 _PREFIX_DIGITS = 8  # the same behind an international prefix, which has at least 2
 
@@ -55,12 +57,17 @@ class Recognizer:
 
 
 @lru_cache(maxsize=4)
-def recognizers(entities: tuple[str, ...], regions: tuple[str, ...], leniency: int) -> tuple[Recognizer, ...]:
-    """The recognizers of `entities`; loading them takes seconds, so once per process."""
+def recognizers(
+    entities: tuple[str, ...], regions: tuple[str, ...], leniency: int, min_phone_digits: int = 1
+) -> tuple[Recognizer, ...]:
+    """The recognizers of `entities`; loading them takes seconds, so once per process.
+
+    With `min_phone_digits` 1 they find what Presidio's find; with more, only phone numbers of so many digits.
+    """
     found: list[Recognizer] = []
     for entity, presidio in presidio_recognizers(entities, regions, leniency).items():
         if entity == "PHONE_NUMBER":
-            found.append(_phone_recognizer(presidio))
+            found.append(_phone_recognizer(presidio, min_phone_digits))
         else:
             found.append(Recognizer(entity, _WINDOWS[entity], _remembering(_analyzer(presidio[0]))))
     return tuple(found)
@@ -106,18 +113,23 @@ def presidio_recognizers(entities: tuple[str, ...], regions: tuple[str, ...], le
     return {entity: makers[entity]() for entity in ENTITIES if entity in entities}
 
 
-def _phone_recognizer(regional: list[Any]) -> Recognizer:
+def _phone_recognizer(regional: list[Any], min_digits: int) -> Recognizer:
     """One recognizer for all regions, which asks only those whose numbers are short enough for a window."""
     analyzers = [(_least_digits(r.supported_regions[0]), _analyzer(r)) for r in regional]
-    trigger = windows.phone_trigger(min(_PLUS_DIGITS, *(least for least, _ in analyzers)))
+    trigger = windows.phone_trigger(max(min_digits, min(_PLUS_DIGITS, *(least for least, _ in analyzers))))
 
     def analyze(window: str) -> tuple[Span, ...]:
         digits = sum(map(str.isdigit, window))
         abroad = _PLUS_DIGITS if "+" in window or "\N{FULLWIDTH PLUS SIGN}" in window else _PREFIX_DIGITS
         found = (span for least, ask in analyzers if digits >= min(least, abroad) for span in ask(window))
-        return tuple(dict.fromkeys(found))
+        return tuple(s for s in dict.fromkeys(found) if _number_digits(window[s.start : s.end]) >= min_digits)
 
     return Recognizer("PHONE_NUMBER", lambda text: windows.phone_windows(text, trigger), _remembering(analyze))
+
+
+def _number_digits(number: str) -> int:
+    """Digits of a phone number, without those of an extension."""
+    return sum(map(str.isdigit, _EXTENSION.split(number, maxsplit=1)[0]))
 
 
 def _least_digits(region: str) -> int:

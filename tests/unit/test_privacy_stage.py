@@ -1,0 +1,112 @@
+"""Privacy: placeholders, counts, and what is rejected."""
+
+import random
+from dataclasses import replace as with_changes
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings, strategies
+
+from pipelines.filters import privacy
+from pipelines.filters.personal_data import replace, resolve
+from pipelines.filters.privacy import REASONS, Settings
+from pipelines.filters.recognizers import Span
+
+TEXTS = {"mostly_personal_data": "jane.doe@example.org john.roe@example.org jim.poe@example.org"}
+EXAMPLES = {
+    "EMAIL_ADDRESS": "jane.doe@example.org",
+    "PHONE_NUMBER": "+44 20 7946 0958",
+    "IP_ADDRESS": "2001:db8::ff00:42:8329",
+    "CREDIT_CARD": "4111 1111 1111 1111",
+    "IBAN_CODE": "GB82 WEST 1234 5698 7654 32",
+    "US_SSN": "219-09-9999",
+    "CRYPTO": "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2",
+    "MAC_ADDRESS": "00:1A:2B:3C:4D:5E",
+}
+
+
+def batch_of(*texts: str | None) -> pa.RecordBatch:
+    return pa.record_batch({"text": pa.array(texts, pa.large_string())})
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_text_for_every_reason(reason: str) -> None:
+    verdict = privacy.decide(privacy.score(batch_of(TEXTS[reason]), Settings()), Settings()).to_pylist()[0]
+    assert verdict["reason"] == reason
+    assert verdict["score"] > verdict["threshold"] == 0.5
+    assert verdict["detail"] is None
+
+
+@pytest.mark.parametrize("entity", EXAMPLES)
+def test_every_entity(entity: str) -> None:
+    scored = privacy.score(batch_of(f"The page says that it is {EXAMPLES[entity]} and nothing else."), Settings())
+    row = scored.to_pylist()[0]
+    assert row["text"] == f"The page says that it is <{entity}> and nothing else."
+    counts = {name: value for name, value in row.items() if name.startswith("pii_") and name != "pii_share"}
+    assert {name for name, value in counts.items() if value} == {f"pii_{entity.lower()}", "pii_total"}
+    assert privacy.decide(scored, Settings()).column("reason").to_pylist() == [None]
+
+
+def test_counts_add_up_in_the_tally() -> None:
+    text = f"Ask {EXAMPLES['EMAIL_ADDRESS']} or bob@example.com, or call {EXAMPLES['PHONE_NUMBER']} if it is urgent."
+    scored = privacy.score(batch_of(text, "Nothing here, in 1648 or on pages 211-227.", None), Settings())
+    assert scored.column("text").to_pylist()[1:] == ["Nothing here, in 1648 or on pages 211-227.", None]
+    tally = privacy.tally(scored)
+    assert (tally["pii_email_address"], tally["pii_phone_number"], tally["pii_total"]) == (2, 1, 3)
+    assert tally["documents_with_pii"] == 1
+    assert scored.schema.field("pii_total").type == pa.int32()
+
+
+def test_only_what_is_asked_for() -> None:
+    chosen = Settings(entities=("EMAIL_ADDRESS",))
+    scored = privacy.score(batch_of("bob@example.com at 10.1.2.3"), chosen)
+    assert scored.column("text").to_pylist() == ["<EMAIL_ADDRESS> at 10.1.2.3"]
+    assert scored.schema == privacy.score(batch_of("x"), Settings()).schema
+
+
+def test_overlaps_leave_no_piece_and_no_order() -> None:
+    spans = [Span(0, 10, "PHONE_NUMBER", 0.4), Span(5, 15, "IP_ADDRESS", 0.6), Span(14, 20, "US_SSN", 0.5)]
+    spans += [Span(30, 35, "CREDIT_CARD", 1.0), Span(30, 35, "IBAN_CODE", 1.0)]
+    expected = [Span(0, 20, "IP_ADDRESS", 0.6), Span(30, 35, "CREDIT_CARD", 1.0)]
+    generator = random.Random(5)
+    for _ in range(20):
+        generator.shuffle(spans)
+        assert resolve(spans) == expected
+    assert replace("0123456789" * 4, expected) == "<IP_ADDRESS>0123456789<CREDIT_CARD>56789"
+
+
+def test_as_presidios_anonymizer() -> None:
+    from presidio_analyzer import RecognizerResult
+    from presidio_anonymizer import AnonymizerEngine
+
+    text = "Ask bob@example.com, or amy@example.com at 10.1.2.3."
+    found = [s for r in privacy.active_recognizers(Settings()) for s in r.find(text)]
+    results = [RecognizerResult(s.entity, s.start, s.end, s.score) for s in resolve(found)]
+    assert replace(text, resolve(found)) == AnonymizerEngine().anonymize(text, results).text  # pyright: ignore
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValueError, match="two-letter codes"):
+        Settings(phone_regions=("Germany",))
+    with pytest.raises(ValueError, match="score_threshold"):
+        Settings(score_threshold=4)
+    assert with_changes(Settings(), entities=()).entities == ()
+
+
+def test_no_rows() -> None:
+    scored = privacy.score(batch_of(), Settings())
+    assert scored.schema == privacy.score(batch_of("x"), Settings()).schema
+    assert privacy.decide(scored, Settings()).num_rows == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    strategies.lists(
+        strategies.one_of(strategies.none(), strategies.text(max_size=200), strategies.text("0123456789 -+().:@ax")),
+        max_size=4,
+    )
+)
+def test_any_text_goes_through(texts: list[str | None]) -> None:
+    scored = privacy.score(batch_of(*texts), Settings())
+    assert scored.num_rows == privacy.decide(scored, Settings()).num_rows == len(texts)
+    assert all(0 <= share <= 1 for share in scored.column("pii_share").to_pylist())
