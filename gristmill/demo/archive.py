@@ -10,6 +10,8 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from gristmill.demo.fetch import USER_AGENT, Answer
 from gristmill.demo.plan import Page, gzip_bytes
@@ -55,8 +57,12 @@ class Archive:
             "description: a small web made by gristmill.demo\r\n".encode(),
         )
 
-    def close(self) -> None:
-        """Finish the file."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def add(self, page: Page, answer: Answer, number: int, *, is_last: bool = False) -> Location:

@@ -66,6 +66,7 @@ class Fetcher:
     def __init__(self, port: int) -> None:
         self._port = port
         self._local = threading.local()
+        self._open: list[_Connection] = []
 
     def fetch_all(self, urls: Sequence[str]) -> Iterator[Answer]:
         """The answers in the order of `urls`, whatever the threads do.
@@ -73,8 +74,12 @@ class Fetcher:
         Raises:
             EnvironmentProblemError: the loopback can't be reached.
         """
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            yield from pool.map(self._fetch, urls)
+        try:
+            with ThreadPoolExecutor(_WORKERS) as pool:
+                yield from pool.map(self._fetch, urls)
+        finally:
+            while self._open:
+                self._open.pop().close()
 
     def _fetch(self, url: str) -> Answer:
         host, _, path = url.removeprefix("http://").partition("/")
@@ -107,8 +112,8 @@ class Fetcher:
                 response.tee.read()
         wire = bytes(response.tee.seen[len(head) :])
         if response.headers.get("Connection", "").lower() == "close":
-            connection.close()
-            self._local.connection = None
+            connection.close()  # it opens again by itself for the next request
+        response.close()
         request = "".join([f"GET {path} HTTP/1.1\r\n", *(f"{n}: {v}\r\n" for n, v in headers.items()), "\r\n"])
         coding = response.headers.get("Content-Encoding", "")
         return Answer(request.encode("latin-1"), head, wire, _decode(payload, coding))
@@ -117,6 +122,7 @@ class Fetcher:
         connection: _Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = _Connection("127.0.0.1", self._port, timeout=_TIMEOUT_SECONDS)
+            self._open.append(connection)
         return connection
 
 

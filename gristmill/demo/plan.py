@@ -25,6 +25,8 @@ _FILES = (
     ("text/css", "css", b"body { color: black }\n"),
 )
 _STATUSES = ((404, "Not Found"), (301, "Moved Permanently"), (500, "Internal Server Error"), (403, "Forbidden"))
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_MIN_WORDS = 0.84
 _FRAMINGS = ("length", "length", "chunked", "close")
 
 
@@ -107,18 +109,24 @@ class _Planner:
         return Page(kind, site, self._path(rng, site, story.title), body, "\n".join(paragraphs), story=story)
 
     def _story(self, kind: Kind, rng: random.Random, number: int) -> Page:
-        story = write_story(rng)
-        paragraphs = [" ".join(p) for p in story.paragraphs]
-        if rng.random() < 0.1:
-            paragraphs[-1] += " " + personal.harmless(rng)
+        while True:
+            story = write_story(rng)
+            paragraphs = [" ".join(p) for p in story.paragraphs]
+            if rng.random() < 0.1:
+                paragraphs[-1] += " " + personal.harmless(rng)
+            if _is_mostly_words(paragraphs):
+                break
         return self._prose(kind, rng, rng.choice(self.english), story, paragraphs)
 
     def _personal_data(self, kind: Kind, rng: random.Random, number: int) -> Page:
-        story = write_story(rng)
-        paragraphs = [" ".join(p) for p in story.paragraphs]
-        sentences, truth = personal.sentences(rng)
-        for sentence in sentences:
-            paragraphs[rng.randrange(len(paragraphs))] += " " + sentence
+        while True:
+            story = write_story(rng)
+            paragraphs = [" ".join(p) for p in story.paragraphs]
+            sentences, truth = personal.sentences(rng)
+            for sentence in sentences:
+                paragraphs[rng.randrange(len(paragraphs))] += " " + sentence
+            if _is_mostly_words(paragraphs):
+                break
         page = self._prose(kind, rng, rng.choice(self.english), story, paragraphs)
         return dataclasses.replace(page, personal_data=tuple(truth))
 
@@ -236,6 +244,12 @@ class _Planner:
             path = f"/stories/{slug}.html"
         seen = self._paths[(site.host, path)] = self._paths.get((site.host, path), 0) + 1
         return path if seen == 1 else f"{path}?id={seen}"
+
+
+def _is_mostly_words(paragraphs: Sequence[str]) -> bool:
+    """Whether a page worth keeping is clear of Gopher's limit for words without a letter (0.8), marks counted."""
+    tokens = _TOKEN.findall(" ".join(paragraphs))
+    return sum(token[0].isalpha() for token in tokens) >= _MIN_WORDS * len(tokens)
 
 
 def _curl(text: str) -> str:

@@ -222,3 +222,54 @@ _GENERAL: dict[str, Sequence[str]] = {
     "weather_now_not": words.CLEARINGS,
     "polish": words.POLISHES,
 }
+
+
+class Telling:
+    """Collects sentences, paragraphs and facts while a page is written."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.paragraphs: list[list[str]] = [[]]
+        self.facts: list[Fact] = []
+        self.own: list[tuple[int, str]] = []
+        self.is_own = False
+
+    def say(self, bank: Sequence[str], count: int = 1, *facts: tuple[str, str, str]) -> None:
+        """Add `count` sentences of `bank`; `facts` are what the last of them answers."""
+        for _ in range(count):
+            skeleton = self.writer.expand(self.writer.template(bank))
+            self.paragraphs[-1].append(self.writer.sentence(skeleton, is_own=self.is_own))
+            if "{" in skeleton and not self.is_own:
+                self.own.append((self._index(), self.writer.sentence(skeleton, is_own=True)))
+        for kind, question, answer in facts:
+            fill = self.writer.fill
+            self.facts.append(
+                Fact(
+                    kind,
+                    upper_first(fill(question, is_own=False)),
+                    upper_first(fill(answer, is_own=self.is_own)) + ".",
+                    self._index(),
+                )
+            )
+
+    def turn(self) -> None:
+        """Begin a new paragraph."""
+        if self.paragraphs[-1]:
+            self.paragraphs.append([])
+
+    def story(self, title: str, genre: str) -> Story:
+        """The finished page."""
+        writer = self.writer
+        return Story(
+            title=upper_first(writer.fill(writer.expand(title))),
+            genre=genre,
+            mood=writer.mood,
+            landscape=writer.landscape.name,
+            hero=writer.hero["hero"],
+            paragraphs=tuple(tuple(p) for p in self.paragraphs if p),
+            facts=tuple(self.facts),
+            own_words=tuple(self.own),
+        )
+
+    def _index(self) -> int:
+        return sum(map(len, self.paragraphs)) - 1

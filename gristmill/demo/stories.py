@@ -1,67 +1,16 @@
 """Whole pages of prose: tales, diaries, reports, explanations, crafts and guides, each with its facts."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
 from gristmill.demo import explanations as essay
 from gristmill.demo import plots
 from gristmill.demo import vocabulary as words
-from gristmill.demo.prose import Fact, Story, Writer, upper_first
+from gristmill.demo.prose import Story, Telling, Writer
 
 GENRES = ("tale", "diary", "news report", "explanation", "instructions", "travel guide")
 _CHAIN_LENGTH = (5, 9)
-
-
-class _Page:
-    """Collects sentences, paragraphs and facts while a page is written."""
-
-    def __init__(self, writer: Writer) -> None:
-        self.writer = writer
-        self.paragraphs: list[list[str]] = [[]]
-        self.facts: list[Fact] = []
-        self.own: list[tuple[int, str]] = []
-        self.is_own = False
-
-    def say(self, bank: Sequence[str], count: int = 1, *facts: tuple[str, str, str]) -> None:
-        """Add `count` sentences of `bank`; `facts` are what the last of them answers."""
-        for _ in range(count):
-            skeleton = self.writer.expand(self.writer.template(bank))
-            self.paragraphs[-1].append(self.writer.sentence(skeleton, is_own=self.is_own))
-            if "{" in skeleton and not self.is_own:
-                self.own.append((self._index(), self.writer.sentence(skeleton, is_own=True)))
-        for kind, question, answer in facts:
-            fill = self.writer.fill
-            self.facts.append(
-                Fact(
-                    kind,
-                    upper_first(fill(question, is_own=False)),
-                    upper_first(fill(answer, is_own=self.is_own)) + ".",
-                    self._index(),
-                )
-            )
-
-    def turn(self) -> None:
-        """Begin a new paragraph."""
-        if self.paragraphs[-1]:
-            self.paragraphs.append([])
-
-    def story(self, title: str, genre: str) -> Story:
-        """The finished page."""
-        writer = self.writer
-        return Story(
-            title=upper_first(writer.fill(writer.expand(title))),
-            genre=genre,
-            mood=writer.mood,
-            landscape=writer.landscape.name,
-            hero=writer.hero["hero"],
-            paragraphs=tuple(tuple(p) for p in self.paragraphs if p),
-            facts=tuple(self.facts),
-            own_words=tuple(self.own),
-        )
-
-    def _index(self) -> int:
-        return sum(map(len, self.paragraphs)) - 1
 
 
 def _settle_plot(writer: Writer) -> None:
@@ -76,7 +25,7 @@ def _settle_plot(writer: Writer) -> None:
         writer.settle(name, bank)
 
 
-def _plot(page: _Page, rng: random.Random) -> None:
+def _plot(page: Telling, rng: random.Random) -> None:
     """The beats that tales and diaries share, from the wish to the end."""
     fixed = page.writer.fixed
     is_good = page.writer.mood not in ("sad", "frightening")
@@ -105,7 +54,7 @@ def _plot(page: _Page, rng: random.Random) -> None:
 
 def tale(rng: random.Random) -> Story:
     """Somebody wants something, it goes wrong, somebody helps."""
-    page = _Page(Writer(rng))
+    page = Telling(Writer(rng))
     _settle_plot(page.writer)
     fixed = page.writer.fixed
     page.say(
@@ -135,7 +84,7 @@ def tale(rng: random.Random) -> Story:
 
 def diary(rng: random.Random) -> Story:
     """The same kind of plot, told by the hero."""
-    page = _Page(Writer(rng))
+    page = Telling(Writer(rng))
     page.is_own = True
     _settle_plot(page.writer)
     fixed = page.writer.fixed
@@ -168,7 +117,7 @@ def diary(rng: random.Random) -> Story:
 
 def report(rng: random.Random) -> Story:
     """News from a village."""
-    page = _Page(Writer(rng))
+    page = Telling(Writer(rng))
     _settle_plot(page.writer)
     fixed = page.writer.fixed
     fixed["trouble"] = page.writer.fill(fixed["trouble"].replace("{his}", "a").replace("{him}", "the visitors"))
@@ -200,7 +149,7 @@ def report(rng: random.Random) -> Story:
 
 def explanation(rng: random.Random) -> Story:
     """A walk through the graph of causes."""
-    page = _Page(Writer(rng))
+    page = Telling(Writer(rng))
     writer = page.writer
     chain = _walk(rng)
     clause, np, _ = essay.EVENTS[chain[0]]
@@ -249,7 +198,7 @@ def _walk(rng: random.Random) -> list[str]:
 
 def instructions(rng: random.Random) -> Story:
     """How a thing is made, step by step."""
-    page = _Page(Writer(rng))
+    page = Telling(Writer(rng))
     writer = page.writer
     writer.fixed["material_fixed"] = rng.choice(
         ("clay", "willow", "wool", "oak bark", "copper wire", "goat hair", "river sand", "birch wood", "flax", "straw",
@@ -286,7 +235,7 @@ def instructions(rng: random.Random) -> Story:
 
 def guide(rng: random.Random) -> Story:
     """A visitor's guide to a place."""
-    page = _Page(Writer(rng))
+    page = Telling(Writer(rng))
     fixed = page.writer.fixed
     reason = page.writer.settle("reason_guide", [r.replace("its", "the") for r in essay.GUIDE_REASONS])
     first, *others = essay.GUIDE_LINES

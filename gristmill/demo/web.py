@@ -4,6 +4,7 @@
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import shutil
@@ -99,17 +100,17 @@ def code_version() -> str:
 def _make(folder: Path, seed: int, pages: int, report: Progress) -> dict[str, int]:
     report(0, pages, "writing pages")
     planned = _torn_last(plan_pages(seed, pages))
-    archives = [Archive(folder / "warc" / f"GRISTMILL-DEMO-{seed}-{n:05d}.warc.gz", seed) for n in range(WARC_FILES)]
     rows: list[dict[str, Any]] = []
-    with serve(planned) as port:
+    with contextlib.ExitStack() as stack:
+        names = [f"GRISTMILL-DEMO-{seed}-{n:05d}.warc.gz" for n in range(WARC_FILES)]
+        archives = [stack.enter_context(Archive(folder / "warc" / name, seed)) for name in names]
+        port = stack.enter_context(serve(planned))
         for number, answer in enumerate(Fetcher(port).fetch_all([page.url for page in planned])):
             archive = archives[number * WARC_FILES // len(planned)]
             location = archive.add(planned[number], answer, number, is_last=number == len(planned) - 1)
             rows.append(_row(planned[number], location))
             if number % 50 == 49:
                 report(number + 1, pages, "crawling")
-    for archive in archives:
-        archive.close()
     _write_lines(folder / "manifest.jsonl", rows)
     told: list[Story] = [p.story for p in planned if p.kind is STORY and p.story is not None]
     _write_lines(folder / "instructions.jsonl", examples(told, round(INSTRUCTIONS_PER_PAGE * pages), seed))
@@ -124,6 +125,7 @@ def _torn_last(planned: list[Page]) -> list[Page]:
 
 
 def _row(page: Page, location: Location) -> dict[str, Any]:
+    title = page.story.title if page.story is not None else ""
     return {
         "url": page.url,
         "host": page.site.host,
@@ -141,7 +143,8 @@ def _row(page: Page, location: Location) -> dict[str, Any]:
         "status": page.status[0],
         "cluster": page.cluster,
         "pii": [{"type": instance.type, "value": instance.value} for instance in page.personal_data],
-        "main_text": page.main_text,
+        "title": title,
+        "main_text": f"{title}\n{page.main_text}" if title else page.main_text,  # a heading is part of the text
     }
 
 
