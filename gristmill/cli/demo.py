@@ -18,6 +18,7 @@ from gristmill.core.settings import SETTINGS_NAME
 
 if TYPE_CHECKING:
     from gristmill.demo.fates import StageScore
+    from gristmill.demo.web import DemoWeb
 
 CORPUS = "demo"
 SEGMENTS = 2
@@ -28,7 +29,7 @@ _SAMPLE_TOKENS = 60
 # What a tiny model on a laptop needs other than the defaults; written once, then the user's to change.
 SETTINGS: dict[str, dict[str, Any]] = {
     "tokenizer": {"vocabulary_size": 4096},
-    "token_shards": {"sequence_length": 256},
+    "token_shards": {"sequence_length": 256, "heldout_fraction": 0.03},
     "pretrained_model": {"model": "tiny", "steps": 400},
 }
 _SETTINGS_HEAD = """\
@@ -39,7 +40,7 @@ _SETTINGS_HEAD = """\
 
 def demo(
     home: Annotated[Path, typer.Option("--home", help="Where the demo's data goes.")] = Path("demo-data"),
-    pages: Annotated[int, typer.Option(help="Pages of the small web.", min=50)] = 3000,
+    pages: Annotated[int, typer.Option(help="Pages of the small web.", min=60)] = 3000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same web.")] = 7,
     is_json: JsonOption = False,
 ) -> None:
@@ -47,34 +48,27 @@ def demo(
     begun = time.monotonic()
     layout = Layout(home)
     web = make_web(home / WEB, seed, pages)
-    write_settings(home / SETTINGS_NAME, home / WEB / "instructions.jsonl")
-    register(layout, home / WEB / "warc")
+    write_settings(home / SETTINGS_NAME, web.instructions)
+    register(layout, web.warc_files)
 
     from gristmill.cli.run import materialize
 
     seconds = materialize(layout, CORPUS, THROUGH, settings_file=home / SETTINGS_NAME)
-    found = findings(layout, home / WEB / "manifest.jsonl")
+    found = findings(layout, web.manifest)
     seconds["total"] = round(time.monotonic() - begun, 1)
     if is_json:
-        print_json(found | {"web": web, "seconds": seconds})
+        print_json(found | {"web": {"pages": web.pages, "counts": web.counts, "seed": seed}, "seconds": seconds})
         return
     show(console(), layout, found, seconds["total"])
 
 
-def make_web(folder: Path, seed: int, pages: int) -> dict[str, Any]:
-    """The small web, made anew only where another one, or none, is there; returns its seed and pages."""
+def make_web(folder: Path, seed: int, pages: int) -> "DemoWeb":
+    """The small web, made anew only where another one, or none, is there."""
     from gristmill.cli.progress import bar
     from gristmill.demo.web import make_demo
 
-    facts: dict[str, Any] = {"seed": seed, "pages": pages}
-    stamp = folder / "made.json"
-    if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")) == facts:
-        return facts
-    stamp.unlink(missing_ok=True)
-    with bar("making a small web", "pages") as progress:
-        make_demo(folder, seed=seed, pages=pages, on_progress=progress)
-    stamp.write_text(json.dumps(facts) + "\n", encoding="utf-8")  # last: a web that was interrupted is made again
-    return facts
+    with bar("a small web", "pages") as progress:
+        return make_demo(folder, seed=seed, pages=pages, on_progress=progress)
 
 
 def write_settings(path: Path, instructions: Path) -> None:
@@ -87,11 +81,11 @@ def write_settings(path: Path, instructions: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def register(layout: Layout, folder: Path) -> None:
+def register(layout: Layout, warc_files: Sequence[Path]) -> None:
     """Register the web's WARC files as the corpus `demo`."""
     from pipelines.crawl.corpora import add_corpus
 
-    corpus = add_corpus(layout, CORPUS, [str(folder.absolute())], segments=SEGMENTS, is_replacing=True)
+    corpus = add_corpus(layout, CORPUS, [str(f.absolute()) for f in warc_files], segments=SEGMENTS, is_replacing=True)
     offer_partitions(layout, corpus)
 
 
@@ -166,6 +160,7 @@ def _plain_score(score: "StageScore") -> dict[str, Any]:
         "true_positive": score.true_positive,
         "precision": score.precision,
         "recall": score.recall,
+        "note": score.note,
     }
 
 
@@ -177,7 +172,7 @@ def _losses(layout: Layout, asset: str) -> dict[str, Any]:
 
 
 def _score_table(scores: Sequence[dict[str, Any]]) -> Any:
-    shown = table("stage", "#should go", "#went", "#rightly", "#precision", "#recall")
+    shown = table("stage", "#should go", "#went", "#rightly", "#precision", "#recall", "")
     shown.title = "Every page's fate is known: how well did each stage find what it should reject?"
     for score in scores:
         shown.add_row(
@@ -187,6 +182,7 @@ def _score_table(scores: Sequence[dict[str, Any]]) -> Any:
             f"{score['true_positive']:,}",
             _share(score["precision"]),
             _share(score["recall"]),
+            plain(score["note"]),
         )
     return shown
 

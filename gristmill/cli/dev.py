@@ -1,5 +1,6 @@
 """`gristmill dev`: the Dagster UI and daemon on this machine alone."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -34,9 +35,18 @@ def dev(
     console(is_error=True).print(
         f"Dagster UI over {plain(layout.root)}: [bold]http://{ADDRESS}:{port}[/] (Ctrl-C ends it)"
     )
-    dagster = [sys.executable, "-m", "dagster", "dev", "-m", "assets.definitions", "-h", ADDRESS, "-p", str(port)]
+    dagster = [sys.executable, "-m", "dagster", "dev", *_code(), "-h", ADDRESS, "-p", str(port)]
     # In this process's place: the supervisor ends the web server, the daemon and their runs, whichever signal comes.
     os.execve(sys.executable, [sys.executable, "-m", "assets.supervisor", *dagster], environment)  # noqa: S606  (that is the point)
+
+
+def _code() -> list[str]:
+    """Where the code is; a checkout's workspace.yaml, so that plain `dagster dev` there shows the same location."""
+    spec = importlib.util.find_spec("assets")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (workspace := Path(folder).parent / "workspace.yaml").is_file():
+            return ["-w", str(workspace)]
+    return ["-m", "assets.definitions"]
 
 
 def _require_free(port: int) -> None:

@@ -89,14 +89,15 @@ def bar(label: str, unit: str) -> Iterator["Bar"]:
 
 
 class Bar:
-    """A bar as a function of (done, total)."""
+    """A bar as a function of (done, total, what is being done)."""
 
     def __init__(self, bars: Progress, task: TaskID, unit: str) -> None:
         self._bars, self._task, self._unit = bars, task, unit
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, what: str = "") -> None:
         """Move to `done` of `total`."""
-        self._bars.update(self._task, completed=done, total=total, what=f"{done:,}/{total:,} {self._unit}")
+        note = f" · {what}" if what else ""
+        self._bars.update(self._task, completed=done, total=total, what=f"{done:,}/{total:,} {self._unit}{note}")
 
 
 def summary(reports: Mapping[str, dict[str, Any]]) -> str:

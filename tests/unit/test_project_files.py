@@ -10,6 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from gristmill.cli import demo
+from gristmill.core.settings import build
+from pipelines.stages import BY_NAME, stage
+from training import arguments
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")] if p.is_file())
 PIN = re.compile(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+")
@@ -88,3 +93,26 @@ def test_the_deployment_differs_from_the_local_instance_in_its_storage_alone() -
 def test_hooks_are_local() -> None:
     hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
     assert {repo["repo"] for repo in hooks["repos"]} == {"local"}
+
+
+def test_settings_shown_in_the_readme_are_real() -> None:
+    block = re.search(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    for section, values in yaml.safe_load(block[1]).items():
+        build(settings_class(section), values, "README.md")
+
+
+def test_the_demos_settings_are_real() -> None:
+    for section, values in demo.SETTINGS.items():
+        build(settings_class(section), values, "demo")
+
+
+def settings_class(section: str) -> type:
+    if section in BY_NAME:
+        return stage(section).settings_class
+    return {
+        "pretrained_model": arguments.PretrainSettings,
+        "instruction_dataset": arguments.InstructionSettings,
+        "lora_adapter": arguments.LoraSettings,
+        "qlora_adapter": arguments.QloraSettings,
+    }[section]
