@@ -246,7 +246,7 @@ class Telling:
             self.facts.append(
                 Fact(
                     kind,
-                    upper_first(fill(question, is_own=False)),
+                    upper_first(fill(question if not self.is_own else question.replace("{hero}", "the writer"))),
                     upper_first(fill(answer, is_own=self.is_own)) + ".",
                     self._index(),
                 )
