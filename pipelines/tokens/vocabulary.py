@@ -51,7 +51,6 @@ CHAT_TEMPLATE = (
 # there and encoded in pieces with the same tokens.
 _SAFE_CUT = re.compile(r"[\r\n](?=\S)")
 PIECE_CHARACTERS = 1 << 18  # an Encoding takes some 100 bytes a token: this bounds it to tens of MB
-_CACHED_WORDS = 1 << 18
 
 
 def new_tokenizer() -> "Tokenizer":
@@ -93,7 +92,6 @@ class Encoder:
     def __init__(self, tokenizer: "Tokenizer") -> None:
         self._tokenizer = tokenizer
         tokenizer.encode_special_tokens = True  # treat them as ordinary text
-        tokenizer.model._resize_cache(_CACHED_WORDS)
         self.vocabulary_size = tokenizer.get_vocab_size()
 
     @classmethod
