@@ -31,6 +31,8 @@ def dev(
     environment = os.environ | {
         HOME_VARIABLE: layout.root if not layout.is_local else str(Path(layout.root).resolve()),
         "DAGSTER_HOME": str(instance_home(layout)),
+        # `dg dev` wants a dg project; what it starts is the same.
+        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
     }
     console(is_error=True).print(
         f"Dagster UI over {plain(layout.root)}: [bold]http://{ADDRESS}:{port}[/] (Ctrl-C ends it)"
