@@ -1,5 +1,6 @@
 """`extracted_documents`: the main text of every page of a crawl, with its HTTP facts."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,15 @@ from pipelines.parts import PartTask
 from pipelines.schema import DOCUMENT_SCHEMA
 
 LIBRARIES = ("FastWARC", "Resiliparse", "brotli", "zstandard")
-EXTRACTOR = "resiliparse"
+MAIN_CONTENT, ALL_TEXT = "resiliparse main content", "resiliparse all text"
+
+
+# WHATWG MIME Sniffing, 7.1: how an HTML page begins.
+_HTML_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?[\t\n\x0c\r ]*<(?:!doctype html|!--|html|head|script|iframe|h1|div|font|table|a|style|title|b|"
+    rb"body|br|p)[\s>]",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,9 @@ class Settings:
     """Of extracted text; how much text is enough is for `quality_filtered_documents` to say."""
     is_main_content: bool = True
     """Leave navigation, headers, footers and side bars out; otherwise all visible text."""
+    is_falling_back: bool = True
+    """Take all visible text where no main content is found (27 of 10,397 development pages, among them one of
+    52,000 characters); the quality rules know what to do with what is left."""
     has_comments: bool = False
     """Take comment sections for main content."""
     is_honouring_opt_out: bool = True
@@ -172,11 +184,9 @@ def _by_header(row: dict[str, Any], settings: Settings) -> tuple[str | None, flo
 
 
 def _is_wanted_type(row: dict[str, Any], settings: Settings) -> bool:
-    from resiliparse.parse.encoding import detect_mime
-
     body: bytes = row["_body"]
     if row["content_type"] is None:
-        row["content_type"] = detect_mime(body[:4096])
+        return _HTML_START.match(body) is not None
     if row["content_type"] not in settings.content_types:
         return False
     # A server that calls everything HTML is believed unless the first bytes are another format's signature.
@@ -190,7 +200,7 @@ def _decoded(row: dict[str, Any]) -> str:
 
 def _extract(row: dict[str, Any], settings: Settings) -> None:
     html = _decoded(row)
-    row["extractor"] = EXTRACTOR
+    row["extractor"] = MAIN_CONTENT
     measured = shape(html, settings.max_depth, settings.max_attributes)
     for reason, value, limit in (
         ("broken_too_deep", measured.depth, settings.max_depth),
@@ -200,7 +210,12 @@ def _extract(row: dict[str, Any], settings: Settings) -> None:
             row.update(_reason=reason, _score=float(value), _threshold=float(limit))
             return
     try:
-        page = parse_page(html, is_main_content=settings.is_main_content, has_comments=settings.has_comments)
+        page = parse_page(
+            html,
+            is_main_content=settings.is_main_content,
+            is_falling_back=settings.is_falling_back,
+            has_comments=settings.has_comments,
+        )
     except (ValueError, RuntimeError) as error:
         row.update(_reason="broken_html", _detail=type(error).__name__)
         return
@@ -208,7 +223,7 @@ def _extract(row: dict[str, Any], settings: Settings) -> None:
 
 
 def _take(row: dict[str, Any], page: Page, settings: Settings) -> None:
-    row.update(text=page.text, title=page.title)
+    row.update(text=page.text, title=page.title, extractor=ALL_TEXT if page.is_whole else MAIN_CONTENT)
     detail = opt_out(page.robots, page.tdm, settings)
     if detail is not None:
         row.update(_reason="opted_out", _detail=f"meta tag {detail}")

@@ -169,6 +169,7 @@ def _next_frame(stream: Stream, framing: Framing, limit: int) -> Frame:
     start = stream.position
     window = stream.peek(_OVERLAP)
     if not framing.start.match(window):
+        stream.read(1)  # whatever `next` says, there is progress
         stream.find(framing.next)
         skipped = stream.position - start
         return Frame(0, b"", b"", 0, stream.problem or HEADER_PROBLEM, f"{skipped} bytes that begin no record")
@@ -178,6 +179,7 @@ def _next_frame(stream: Stream, framing: Framing, limit: int) -> Frame:
         end = framing.end_of_header.search(window)
     if end is None:
         is_cut = len(window) < MAX_HEADER_BYTES
+        stream.read(1)
         stream.find(framing.next)
         problem = stream.problem or ("broken_truncated" if is_cut else HEADER_PROBLEM)
         return Frame(0, window, b"", 0, problem, "the record's header has no end")
@@ -199,7 +201,7 @@ def _with_content(stream: Stream, framing: Framing, header: bytes, length: int, 
     if found == length and (framing.start.match(ahead) or (not ahead and stream.problem is None)):
         return frame
     # The content is short, or no record follows it: its length may lie, and it may have swallowed a neighbour.
-    before = _go_back_to_swallowed(stream, framing, frame, begin, found, blank)
+    before = _go_back_to_swallowed(stream, framing, frame, begin, found, blank, ahead)
     if before is not None:
         frame.problem, frame.detail = "broken_truncated", f"{before} of {length} bytes are there"
     elif found < length:
@@ -210,12 +212,13 @@ def _with_content(stream: Stream, framing: Framing, header: bytes, length: int, 
 
 
 def _go_back_to_swallowed(
-    stream: Stream, framing: Framing, frame: Frame, begin: int, found: int, blank: bytes
+    stream: Stream, framing: Framing, frame: Frame, begin: int, found: int, blank: bytes, ahead: bytes
 ) -> int | None:
     """Go back to a record inside the content of `frame`; returns how many bytes precede it, None if there is none."""
     held = len(frame.content)
-    match = framing.next.search(frame.content)
-    if match is not None:
+    # The swallowed record's header may begin in the content and end behind it.
+    match = framing.next.search(frame.content + (blank + ahead if found == held else b""))
+    if match is not None and match.start(1) < held:
         if stream.is_plain:
             stream.seek(begin + match.start(1))
         elif found == held:
@@ -223,7 +226,7 @@ def _go_back_to_swallowed(
         else:
             return None  # what lies between is gone: a compressed member is read once
         return match.start(1)
-    if stream.is_plain and found > held:
+    if match is None and stream.is_plain and found > held:
         here = stream.position
         stream.seek(begin + max(held - _OVERLAP, 0))
         if stream.find(framing.next) and stream.position < here:

@@ -29,6 +29,7 @@ class Page:
     """What a page says."""
 
     text: str
+    is_whole: bool  # all visible text rather than the main content
     title: str | None
     robots: str | None  # contents of meta tags for robots, joined by commas
     tdm: str | None  # content of the meta tag tdm-reservation
@@ -65,13 +66,30 @@ def shape(html: str, depth: int, attributes: int) -> Shape:
     return Shape(deepest, widest)
 
 
-def parse_page(html: str, *, is_main_content: bool, has_comments: bool) -> Page:
+def parse_page(html: str, *, is_main_content: bool, is_falling_back: bool, has_comments: bool) -> Page:
     """Parse `html` and take its text: images' alternative texts, links and forms left out.
 
     Raises:
         ValueError: the parser gave up.
     """
     tree = cast(Any, HTMLTree.parse(html))
+    text = _plain_text(tree, is_main_content=is_main_content, has_comments=has_comments)
+    is_whole = not is_main_content or (not text and is_falling_back)
+    if not text and is_whole and is_main_content:
+        text = _plain_text(tree, is_main_content=False, has_comments=has_comments)
+    head = html[: 1 << 16].lower()
+    return Page(
+        text=text,
+        is_whole=is_whole,
+        title=normalise(str(tree.title or "")).replace("\n", " ")[:500] or None,
+        robots=_meta(tree, ("robots", "ccbot")) if "robots" in head or "ccbot" in head else None,
+        tdm=_meta(tree, ("tdm-reservation",)) if "tdm-reservation" in head else None,
+    )
+
+
+def _plain_text(tree: Any, *, is_main_content: bool, has_comments: bool) -> str:
+    # On 130 hand-made main contents (mozilla/readability; 4-word shingles, macro F1): .932 like this, .929
+    # without bullets, .907 with alternative texts.
     text = extract_plain_text(
         tree,
         preserve_formatting=True,
@@ -83,13 +101,7 @@ def parse_page(html: str, *, is_main_content: bool, has_comments: bool) -> Page:
         noscript=False,
         comments=has_comments,
     )
-    head = html[: 1 << 16].lower()
-    return Page(
-        text=normalise(text),
-        title=normalise(str(tree.title or "")).replace("\n", " ")[:500] or None,
-        robots=_meta(tree, ("robots", "ccbot")) if "robots" in head or "ccbot" in head else None,
-        tdm=_meta(tree, ("tdm-reservation",)) if "tdm-reservation" in head else None,
-    )
+    return normalise(text)
 
 
 def _meta(tree: Any, names: tuple[str, ...]) -> str | None:

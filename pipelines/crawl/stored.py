@@ -45,10 +45,10 @@ class RawReader:
         self._file, self._pushed, self._position = file, b"", 0
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end of the file."""
-        data, self._pushed = (
-            (self._pushed[:size], self._pushed[size:]) if self._pushed else (cast(bytes, self._file.read(size)), b"")
-        )
+        """The next `size` bytes, fewer at the end of the file."""
+        data, self._pushed = self._pushed[:size], self._pushed[size:]
+        if len(data) < size:
+            data += cast(bytes, self._file.read(size - len(data)))
         self._position += len(data)
         return data
 
@@ -121,8 +121,8 @@ class Member:
 
     def _goes_on(self) -> bool:
         """Say whether the next member begins no record, and stand ready to read it."""
-        self._pending, here = b"", self._raw.tell()
-        begin = _begin(self._raw, here, self._form)
+        self._pending = b""
+        begin = _begin(self._raw, self._form)
         if not begin or (self._form.start is not None and self._form.start.match(begin.lstrip(b"\r\n"))):
             return False
         self._decoder = self._form.codec()
@@ -194,6 +194,7 @@ class _Form:
     codec: Callable[[], Any]
     broken: str
     start: re.Pattern[bytes] | None
+    lookahead: int  # compressed bytes that give the first decompressed ones
 
 
 def sources(file: Any, start: re.Pattern[bytes] | None = None) -> Iterator[Source]:
@@ -204,16 +205,23 @@ def sources(file: Any, start: re.Pattern[bytes] | None = None) -> Iterator[Sourc
         start: matches at the beginning of a record; without it members are parts of one stream.
     """
     raw = RawReader(file)
-    head = raw.read(4)
+    head = raw.read(_CHUNK)
     raw.unread(head)
-    if head.startswith(GZIP_MAGIC):
-        yield from _members(raw, _Form(GZIP_MAGIC, lambda: zlib.decompressobj(wbits=31), "broken_gzip", start))
-    elif head == ZSTD_MAGIC:
-        yield from _members(raw, _Form(ZSTD_MAGIC, _ZstdCodec, "broken_zstd", start))
-    else:
-        size = cast(int, file.seek(0, 2)) or file.tell()
-        raw.seek(0)
-        yield PlainSource(raw, size)
+    forms = (
+        _Form(GZIP_MAGIC, lambda: zlib.decompressobj(wbits=31), "broken_gzip", start, _BEGIN),
+        _Form(ZSTD_MAGIC, _ZstdCodec, "broken_zstd", start, (1 << 17) + _BEGIN),  # a zstd block has up to 128 kB
+    )
+    form = next((form for form in forms if head.startswith(form.magic)), None)
+    if form is None and start is not None and not start.match(head.lstrip(b"\r\n\0")):
+        # Neither compressed nor a record: the damage may be in the first member.
+        form = next((form for form in forms if _find_member(raw, 0, form)), None)
+    raw.seek(0)
+    if form is not None:
+        yield from _members(raw, form)
+        return
+    size = cast(int, file.seek(0, 2)) or file.tell()
+    raw.seek(0)
+    yield PlainSource(raw, size)
 
 
 def _members(raw: RawReader, form: _Form) -> Iterator[Source]:
@@ -248,7 +256,8 @@ def _find_member(raw: RawReader, position: int, form: _Form) -> bool:
     while len(window) >= len(form.magic):
         at = window.find(form.magic)
         while at >= 0:
-            begin = _begin(raw, position + at, form)
+            raw.seek(position + at)
+            begin = _begin(raw, form)
             if begin and (form.start is None or form.start.match(begin.lstrip(b"\r\n"))):
                 return True
             at = window.find(form.magic, at + 1)
@@ -258,16 +267,19 @@ def _find_member(raw: RawReader, position: int, form: _Form) -> bool:
     return False
 
 
-def _begin(raw: RawReader, position: int, form: _Form) -> bytes:
-    """The first bytes of the member at `position`, none if there is none; leaves `raw` at `position`."""
-    raw.seek(position)
-    data = raw.read(_BEGIN)
+def _begin(raw: RawReader, form: _Form) -> bytes:
+    """The first decompressed bytes of the member where `raw` stands, none if there is none; passes nothing."""
+    data = raw.read(form.lookahead)
     raw.unread(data)
     if not data.startswith(form.magic):
         return b""
+    decoder, out = form.codec(), b""
     try:
-        return cast(bytes, form.codec().decompress(data, 4 * _BEGIN))
+        while data and len(out) < _BEGIN and not decoder.eof:
+            out += cast(bytes, decoder.decompress(data, 4 * _BEGIN))
+            data = cast(bytes, decoder.unconsumed_tail)
     except Exception as error:
         if not _is_codec_error(error):
             raise
         return b""
+    return out

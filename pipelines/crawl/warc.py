@@ -40,8 +40,8 @@ def _content_length(header: bytes) -> int | None:
 
 # Some writers end their lines with two carriage returns.
 WARC_FRAMING = Framing(
-    start=re.compile(rb"WARC/[01]\.\d{1,2}[ \t]*\r*\n"),
-    next=re.compile(rb"\n(WARC/[01]\.\d{1,2}[ \t]*\r*\n[A-Za-z-]+:)"),
+    start=re.compile(rb"WARC/[01]\.\d{1,2}[ \t]*\r*\n", re.IGNORECASE),
+    next=re.compile(rb"(WARC/[01]\.\d{1,2}[ \t]*\r*\n(?:WARC|Content)-[A-Za-z-]{1,40}:)", re.IGNORECASE),
     end_of_header=re.compile(rb"\r*\n\r*\n"),
     content_length=_content_length,
 )
