@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pipelines.filters import windows
+from pipelines.filters.imports import DEEP_LEARNING, hidden
 from pipelines.filters.windows import Window
 
 ENTITIES = (
@@ -86,7 +87,8 @@ _WINDOWS: dict[str, Callable[[str], Iterator[Window]]] = {
 
 def presidio_recognizers(entities: tuple[str, ...], regions: tuple[str, ...], leniency: int) -> dict[str, list[Any]]:
     """Presidio's own recognizer objects by entity; for phone numbers one per region."""
-    from presidio_analyzer import predefined_recognizers as presidio
+    with hidden(*DEEP_LEARNING):
+        from presidio_analyzer import predefined_recognizers as presidio
     from tldextract import TLDExtract
 
     # No URL: the list of domain suffixes is the one in the package, never a download.

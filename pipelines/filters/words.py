@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.filters.imports import DEEP_LEARNING, hidden
 from pipelines.filters.punctuation import SYMBOLS
 
 CACHE_CHUNKS = 200_000  # distinct chunks remembered, about 100 MB; then the table starts afresh
@@ -60,9 +61,10 @@ class WordTable:
     """Tokenizes texts, remembering chunks; what it returns never depends on what it remembers."""
 
     def __init__(self, cache_chunks: int = CACHE_CHUNKS) -> None:
-        import spacy
+        with hidden(*DEEP_LEARNING):
+            import spacy
 
-        self._nlp = spacy.blank("en")
+            self._nlp = spacy.blank("en")  # which imports every package that offers spaCy a component
         vocabulary: Any = self._nlp.vocab
         vocabulary.lex_attr_getters = {}  # shapes, norms and the like of each new token: nobody asks for them
         tokenizer: Any = self._nlp.tokenizer
