@@ -5,13 +5,14 @@ partitions). The chain from crawl to model has three: corpus × segment, corpus,
 of jobs here:
 
 * **Asset jobs**, each of one kind of partition: `filter_job`, `cluster_job`, `clean_job`, `tokenize_job`,
-  `pretrain_job`, `finetune_job`, `report_job`. For the partitioned ones, a range of partitions is one run and
-  one worker: `dagster job backfill -j filter_job --partitions 'books|00000,books|00001,books|00002'`, or
-  "Materialize" in the UI. Backfills need the daemon (`make dev` or `dagster dev` runs it).
+  `pretrain_job`, `finetune_job`, `report_job`. "Materialize" in the UI makes a range of partitions one run with
+  one worker per stage; it needs the daemon (`make dev` or `dagster dev` runs it). In a terminal,
+  `dg launch -m assets.definitions --job filter_job --partition-range 'books|00000...books|00002'` does the same in the foreground;
+  `dagster job backfill` instead makes one run of every partition.
 * **Chains**, partitioned by corpus: `curate_job` (crawl to privacy) and `crawl_to_model_job` (everything). Their
   one step launches the asset jobs one after the other, as runs of their own, which is what `gristmill run`
   does too. They run from the UI, from a schedule or a sensor, and from a terminal:
-  `dg launch --job curate_job --partition books` stays in the foreground, `dagster job backfill -j curate_job
+  `dg launch -m assets.definitions --job curate_job --partition books` stays in the foreground, `dagster job backfill -j curate_job
   --partitions books,news` leaves the work to the daemon.
 
 A selection of assets across these borders can also be materialized straight from the asset graph of the UI:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import psutil
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from assets.instance import quiet
 from assets.jobs import PHASES, Phase
@@ -91,6 +92,8 @@ def run_in_step(
             )  # fmt: skip
     except GristmillError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
+    except KeyboardInterrupt:
+        raise DagsterExecutionInterruptedError from None
 
 
 class _StepLog:
@@ -157,9 +160,16 @@ def _run_phase(
         raise_on_error=False,
     )  # fmt: skip
     if not result.success:
-        if result.dagster_run.status == dg.DagsterRunStatus.CANCELED:
+        if _is_interrupted(result):
+            # Dagster calls it a failure where nobody pressed the button in the UI; the user did press Ctrl-C.
+            instance.report_run_canceled(result.dagster_run, message="Stopped from the terminal, or with its chain.")
             raise KeyboardInterrupt
         raise GristmillError(failure_line(result))
+
+
+def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    failed = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__ for error in failed)
 
 
 def partition_tags(phase: Phase, corpus: Corpus) -> dict[str, str]:

@@ -1,8 +1,13 @@
 """A corpus through the chain: few runs, one worker per stage, an honest stop at the first failure."""
 
+import os
+import signal
+import socket
+import time
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from toy_workers import RECORDS, ToyWorkers
 
@@ -118,7 +123,7 @@ def test_a_lost_row_fails_the_check_and_blocks_what_comes_after(
 def test_a_tokenizer_that_is_there_is_kept_unless_a_fresh_one_is_asked_for(
     layout: Layout, instance: dg.DagsterInstance, toys: ToyWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.tokens.shards.verify_manifest", lambda *_: None)
+    monkeypatch.setattr("pipelines.tokens.files.verify_manifest", lambda *_, **__: [])
     corpus(layout, tmp_path, "books", 1)
     run_corpus(instance, layout, "books", "token_shards")
     assert "tokenizer" in toys.stages()
@@ -131,6 +136,21 @@ def test_a_tokenizer_that_is_there_is_kept_unless_a_fresh_one_is_asked_for(
     run_corpus(instance, layout, "books", "token_shards", is_fresh_tokenizer=True, is_forced=True)
     assert "tokenizer" in toys.stages()
     assert all("--force" in command for command in toys.commands)
+
+
+def test_ctrl_c_cancels_the_run(
+    layout: Layout, instance: dg.DagsterInstance, toys: ToyWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus(layout, tmp_path, "books", 1)
+
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    monkeypatch.setattr("assets.resources.run_worker", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_corpus(instance, layout, "books", "clean_documents")
+    assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.CANCELED]
 
 
 def test_what_a_user_gets_wrong_is_one_line(layout: Layout, instance: dg.DagsterInstance, tmp_path: Path) -> None:
@@ -163,11 +183,6 @@ def test_curate_job_runs_the_chain_as_runs_of_its_own(
 
 
 def test_runs_of_a_process_that_was_killed_are_ended(instance: dg.DagsterInstance) -> None:
-    import os
-    import socket
-
-    import psutil
-
     job = defs.resolve_job_def("pretrain_job")
     dead, alive = (
         instance.create_run_for_job(
