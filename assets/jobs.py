@@ -6,14 +6,16 @@ of jobs here:
 
 * **Asset jobs**, each of one kind of partition: `filter_job`, `cluster_job`, `clean_job`, `tokenize_job`,
   `pretrain_job`, `finetune_job`, `report_job`. "Materialize" in the UI makes a range of partitions one run with
-  one worker per stage; it needs the daemon (`make dev` or `dagster dev` runs it). In a terminal,
-  `dg launch -m assets.definitions --job filter_job --partition-range 'books|00000...books|00002'` does the same in the foreground;
-  `dagster job backfill` instead makes one run of every partition.
+  one worker per stage; it needs the daemon (`make dev` or `dagster dev` runs it). In a terminal and in the
+  foreground, the same is
+      dg launch -m assets.definitions --job filter_job --partition-range 'books|00000...books|00002'
+  while `dagster job backfill` makes one run of every partition.
 * **Chains**, partitioned by corpus: `curate_job` (crawl to privacy) and `crawl_to_model_job` (everything). Their
   one step launches the asset jobs one after the other, as runs of their own, which is what `gristmill run`
-  does too. They run from the UI, from a schedule or a sensor, and from a terminal:
-  `dg launch -m assets.definitions --job curate_job --partition books` stays in the foreground, `dagster job backfill -j curate_job
-  --partitions books,news` leaves the work to the daemon.
+  does too. They run from the UI, from a schedule or a sensor, and from a terminal, in the foreground or by
+  the daemon:
+      dg launch -m assets.definitions --job curate_job --partition books
+      dagster job backfill -w workspace.yaml -j curate_job --partitions books,news --noprompt
 
 A selection of assets across these borders can also be materialized straight from the asset graph of the UI:
 Dagster makes it one backfill and keeps the order.
