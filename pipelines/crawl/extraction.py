@@ -24,8 +24,8 @@ MAIN_CONTENT, ALL_TEXT = "resiliparse main content", "resiliparse all text"
 
 # WHATWG MIME Sniffing, 7.1: how an HTML page begins.
 _HTML_START = re.compile(
-    rb"(?:\xef\xbb\xbf)?[\t\n\x0c\r ]*<(?:!doctype html|!--|html|head|script|iframe|h1|div|font|table|a|style|title|b|"
-    rb"body|br|p)[\s>]",
+    rb"(?:\xef\xbb\xbf)?[\t\n\x0c\r ]*<(?:!--|(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|"
+    rb"title|b|body|br|p)[\s>])",
     re.IGNORECASE,
 )
 

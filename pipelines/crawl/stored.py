@@ -6,6 +6,7 @@ and ends without a word at an empty one.)
 """
 
 import re
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,8 +35,14 @@ class Source(Protocol):
 def open_stored(path: str) -> Any:
     """Open a local path or URL for reading bytes, seekable."""
     if "://" not in path:
-        return open(path, "rb", buffering=_CHUNK)  # noqa: PTH123 - the caller closes it
-    return cast(Any, fsspec.open(path, "rb")).open()
+        return open(path, "rb", buffering=_CHUNK)  # noqa: PTH123 - a Path's open can't say more
+    fs, stored = cast(tuple[Any, str], fsspec.core.url_to_fs(path))
+    if path.startswith("http") and not cast(dict[str, Any], fs.info(stored)).get("partial"):
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        fs.get_file(stored, spool)  # the server sends files whole only
+        spool.seek(0)
+        return spool
+    return fs.open(stored, "rb")
 
 
 class RawReader:

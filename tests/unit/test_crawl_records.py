@@ -1,7 +1,9 @@
 """Damaged archives: one row per unreadable record, every neighbour read, offsets that lead back."""
 
 import gzip
+import http.server
 import random
+import threading
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -351,3 +353,33 @@ def test_any_url_and_time(text: str) -> None:
             host_of(url)
     parse_time(text)
     parse_time("2020-01-01T" + text)
+
+
+class _NoRanges(http.server.BaseHTTPRequestHandler):
+    content = b"".join(gzip.compress(record(i)) for i in range(3))
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(self.content)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_file_on_a_server_that_sends_whole_files_only() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _NoRanges) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/x.warc.gz"
+            file = CrawlFile("x.warc.gz", url, "00000", 0, "warc", "")
+            rows = [r for b in read_records("c", file, LIMIT, Counter()) for r in b.to_pylist()]
+        finally:
+            server.shutdown()
+            thread.join()
+    assert fates(rows) == ["0", "1", "2"]
