@@ -1,10 +1,14 @@
 """LoRA and QLoRA models by PEFT and bitsandbytes, with proof of what is engaged."""
 
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from gristmill.core.errors import SettingsError
+from gristmill.core.errors import MissingDataError, SettingsError, one_line
 from training.arguments import LoraSettings, QloraSettings
 from training.model import load_model, prepare_for_training
 from training.runs import EngagementError
@@ -78,20 +82,43 @@ def add_adapter(base: Any, settings: LoraSettings) -> Any:
         raise SettingsError(
             f"targets: the model has no layer named {missing[0]!r}; its layers are {_linear_names(base)}"
         )
-    model = get_peft_model(base, config)
+    with _without_noise():
+        model = get_peft_model(base, config)
     prepare_for_training(model)
     return model
 
 
 def reload(folder: Path, adapter: Path, settings: LoraSettings) -> Any:
     """A fresh base with the adapter as it was saved."""
-    from peft import PeftModel
-
-    model = PeftModel.from_pretrained(
-        load_base(folder, settings), str(adapter), local_files_only=True, use_safetensors=True
-    )
+    model = read_adapter(load_base(folder, settings), adapter)
     model.config.use_cache = False
     return model.eval()
+
+
+def read_adapter(base: Any, adapter: Path) -> Any:
+    """`base` with the adapter of a PEFT folder on top; safetensors only.
+
+    Raises:
+        MissingDataError: the two do not fit.
+    """
+    from peft import PeftModel
+
+    try:
+        with _without_noise():
+            return PeftModel.from_pretrained(base, str(adapter), local_files_only=True, use_safetensors=True)
+    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        raise MissingDataError(
+            f"adapter {adapter} does not fit the model ({one_line(error)[:300]}): give the base it was trained on"
+        ) from None
+
+
+@contextlib.contextmanager
+def _without_noise() -> Iterator[None]:
+    """Without what peft 0.21 draws from transformers 5.23 and bitsandbytes 0.50, which nobody here can act on."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # no `kernels` package: it says so at each import
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        yield
 
 
 def measure_adapter(model: Any, settings: LoraSettings) -> AdapterEngagement:

@@ -27,15 +27,9 @@ def load_with_adapter(model: Path, adapter: Path | None) -> Any:
         raise MissingDataError(f"{adapter} is not an adapter (no adapter_config.json in it): give its final/ folder")
     loaded: Any = load_model(model)
     if adapter is not None:
-        from peft import PeftModel
+        from training.adapters import read_adapter
 
-        try:
-            loaded = PeftModel.from_pretrained(loaded, str(adapter), local_files_only=True, use_safetensors=True)
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
-            raise MissingDataError(
-                f"adapter {adapter} does not fit model {model} ({one_line(error)[:300]}): "
-                "give the base it was trained on"
-            ) from None
+        loaded = read_adapter(loaded, adapter)
     return loaded.eval()
 
 

@@ -61,7 +61,9 @@ def load_model(folder: Path, *, dtype: str = "fp32", **options: Any) -> "PreTrai
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # it writes a line a tensor where there is no terminal
     if not (folder / "config.json").is_file():
         raise MissingDataError(f"{folder} is not a model folder (no config.json in it): give a final/ folder")
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}

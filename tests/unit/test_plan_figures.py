@@ -1,0 +1,88 @@
+"""The published figures that a plan is made of, reproduced."""
+
+import pytest
+
+from gristmill.core.errors import SettingsError
+from training.arguments import PlanSettings
+from training.chinchilla import TABLE, optimal_tokens, training_flops
+from training.memory import STATES, fp32_rule_bytes, state_bytes
+from training.plan import describe, make_plan, memory_rows
+from training.sizes import PRESETS, parameter_count
+
+
+@pytest.mark.parametrize(("billions", "weights", "everything"), [(7, 28, 140), (13, 52, 260), (70, 280, 1400)])
+def test_fp32_with_adamw_takes_20_bytes_a_parameter(billions: float, weights: float, everything: float) -> None:
+    assert STATES["fp32"].weights * billions == weights
+    assert fp32_rule_bytes(billions * 1e9) / 1e9 == everything
+
+
+@pytest.mark.parametrize(("stage", "gigabytes"), [(0, 120.0), (1, 31.4), (2, 16.6), (3, 1.9)])
+def test_mixed_precision_7_5_billion_on_64_gpus(stage: int, gigabytes: float) -> None:
+    """Rajbhandari et al. 2020, figure 1."""
+    found = state_bytes(7.5e9, gpus=64, zero_stage=stage, precision="mixed") / 1e9
+    assert round(found, 1) == gigabytes
+
+
+def test_chinchilla_table_is_the_papers() -> None:
+    assert len(TABLE) == 9
+    for row in TABLE:
+        assert row.tokens / optimal_tokens(row.parameters) == pytest.approx(1, abs=0.16)
+    # 6 N D comes near the table's FLOPs in all rows but that of 1 T, whose figure the paper gives at 1.27e26.
+    for row in TABLE:
+        assert training_flops(row.parameters, row.tokens) == pytest.approx(row.flops, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("model", "vocabulary", "published"),
+    [
+        ("llama2-7b", 32_000, 6_738_415_616),
+        ("llama2-13b", 32_000, 13_015_864_320),
+        ("llama2-70b", 32_000, 68_976_648_192),
+        ("llama3-8b", 128_256, 8_030_261_248),
+        ("tinyllama-1.1b", 32_000, 1_100_048_384),
+    ],
+)
+def test_parameter_counts_are_the_published_ones(model: str, vocabulary: int, published: int) -> None:
+    assert parameter_count(PRESETS[model], vocabulary) == published
+
+
+def test_hours_follow_from_flops_and_utilisation() -> None:
+    settings = PlanSettings(parameters=1e9, tokens=20e9, gpu="h100", gpus=8, mfu=0.5, price_per_gpu_hour=2.0)
+    plan = make_plan(settings)
+    assert plan.flops == 1.2e20
+    assert plan.hours == pytest.approx(1.2e20 / (8 * 989e12 * 0.5) / 3600)
+    assert plan.cost == pytest.approx(plan.gpu_hours * 2.0)
+
+
+def test_smallest_change_makes_it_fit() -> None:
+    plan = make_plan(PlanSettings(model="llama2-7b", gpus=8))
+    assert not plan.is_fitting
+    assert plan.smallest_change == "zero_stage 0 -> 1"
+    assert make_plan(PlanSettings(model="llama2-7b", gpus=8, zero_stage=1)).smallest_change == ""
+
+
+def test_a_smaller_micro_batch_comes_before_other_changes() -> None:
+    plan = make_plan(PlanSettings(model="tinyllama-1.1b", gpu="a100-40gb", gpus=1, micro_batch_size=64))
+    assert plan.smallest_change.startswith("micro_batch_size 64 -> 1")
+
+
+def test_a_model_too_large_for_full_training_is_sent_to_adapters() -> None:
+    settings = PlanSettings(model="llama2-70b", gpu="a100-80gb", gpus=1)
+    assert make_plan(settings).advice[-1].endswith("QLoRA")
+
+
+def test_each_method_takes_less_than_the_one_before() -> None:
+    settings = PlanSettings(model="llama2-7b", vocabulary=32_000, sequence_length=2048)
+    rows = memory_rows(settings, 6_738_415_616, 72)
+    states = [row.states_gb for row in rows[:4]]
+    assert states == sorted(states, reverse=True)
+    assert rows[5].states_gb < rows[4].states_gb  # QLoRA below LoRA
+
+
+def test_an_unknown_gpu_is_one_clear_line() -> None:
+    with pytest.raises(SettingsError, match="choose one of"):
+        make_plan(PlanSettings(gpu="abacus"))
+
+
+def test_the_description_says_whether_it_fits() -> None:
+    assert "fits" in describe(make_plan(PlanSettings()))[-1]
