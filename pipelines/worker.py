@@ -18,7 +18,7 @@ from gristmill.core.errors import SettingsError, one_line
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter, open_reporter
 from gristmill.core.settings import build, default_settings_path, read_settings_file
-from pipelines.spark.errors import explain
+from pipelines.spark.errors import explain, in_words
 from pipelines.spark.session import MASTER_VARIABLE, SparkSettings, spark_session
 from pipelines.stages import Stage, stage
 
@@ -70,12 +70,15 @@ def run_stage(
     started = time.monotonic()
     with spark_session(spark_settings, f"gristmill {stage_row.name}") as spark:
         reporter.info(f"Spark {spark.version} on {spark_settings.master} ready in {time.monotonic() - started:.1f} s")
-        if stage_row.kind == "cluster":
-            module = stage_row.load()
-            return {p.key: module.run(spark, layout, p, settings, reporter, is_forced=is_forced) for p in partitions}
-        from pipelines.spark.run import run_map_stage
+        try:
+            if stage_row.kind == "cluster":
+                cluster = stage_row.load().run
+                return {p.key: cluster(spark, layout, p, settings, reporter, is_forced=is_forced) for p in partitions}
+            from pipelines.spark.run import run_map_stage
 
-        return run_map_stage(spark, layout, stage_row, partitions, settings, reporter, is_forced=is_forced)
+            return run_map_stage(spark, layout, stage_row, partitions, settings, reporter, is_forced=is_forced)
+        except Exception as error:
+            raise in_words(error, stage_row.name) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -47,5 +47,15 @@ def explain(error: BaseException, what: str) -> GristmillError | None:
     return None
 
 
+def in_words(error: Exception, what: str) -> Exception:
+    """An error that can be printed after Spark has stopped: Spark's own ask the JVM for their message."""
+    from pyspark.errors import PySparkException
+
+    problem = explain(error, what)
+    if problem is None and isinstance(error, PySparkException):
+        return RuntimeError(f"{what}: {error}")
+    return problem or error
+
+
 def _head(text: str) -> str:
     return " ".join(text.split())[:200]
