@@ -95,30 +95,32 @@ def findings(layout: Layout, manifest: Path) -> dict[str, Any]:
     from gristmill.demo.fates import evaluate
     from pipelines.report.funnel import compute_funnel
 
-    model, adapter, prompt = resolve_model(layout, "latest"), resolve_adapter(layout, "lora"), question(layout)
+    model, adapter = resolve_model(layout, "latest"), resolve_adapter(layout, "lora")
+    prompt, expected = question(layout)
     return {
         "funnel": compute_funnel(layout, CORPUS).to_plain(),
         "scores": [_plain_score(score) for score in evaluate(layout, CORPUS, manifest)],
         "models": [_losses(layout, asset) for asset in ("pretrained_model", "lora_adapter", "qlora_adapter")],
         "sample": {
             "prompt": prompt,
+            "expected": expected,
             "without_adapter": sample(model, None, prompt, _SAMPLE_TOKENS, is_chat=True),
             "with_adapter": sample(model, adapter, prompt, _SAMPLE_TOKENS, is_chat=True),
         },
     }
 
 
-def question(layout: Layout) -> str:
-    """A question that fine-tuning has not seen: the first held-out one, or the first at all."""
+def question(layout: Layout) -> tuple[str, str]:
+    """A question that fine-tuning has not seen, and its answer: the shortest held-out one, or the shortest at all."""
     import pyarrow.parquet as pq
 
     rows: list[dict[str, Any]] = []
     for path in layout.parts(layout.singleton_dir("instruction_dataset")):
         with layout.fs.open(path, "rb") as file:
             rows += cast(list[dict[str, Any]], pq.read_table(file, columns=["messages", "split"]).to_pylist())
-    rows.sort(key=lambda row: row["split"] != "heldout")
-    messages = cast(list[dict[str, str]], json.loads(rows[0]["messages"]))
-    return next(message["content"] for message in messages if message["role"] == "user")
+    row = min(rows, key=lambda row: (row["split"] != "heldout", len(row["messages"])))
+    said = {message["role"]: message["content"] for message in cast(list[dict[str, str]], json.loads(row["messages"]))}
+    return said["user"], said["assistant"]
 
 
 def show(out: Console, layout: Layout, found: dict[str, Any], seconds: float) -> None:
@@ -133,11 +135,13 @@ def show(out: Console, layout: Layout, found: dict[str, Any], seconds: float) ->
     out.print(_loss_table(found["models"]))
     sample = found["sample"]
     out.print("\n[bold]A question that fine-tuning has not seen[/]")
-    for label, key in (
-        ("asked", "prompt"),
-        ("the model alone", "without_adapter"),
-        ("with the adapter", "with_adapter"),
-    ):
+    labels = {
+        "prompt": "asked",
+        "expected": "the right answer",
+        "without_adapter": "the model alone",
+        "with_adapter": "with the adapter",
+    }
+    for key, label in labels.items():
         out.print(f"  [dim]{label}:[/] {plain(' '.join(str(sample[key]).split()))}")
     home = layout.root
     out.print(f"\n[bold]Done in {seconds:.0f} s.[/] Where to look next:")

@@ -101,12 +101,14 @@ class Bar:
 
 
 def summary(reports: Mapping[str, dict[str, Any]]) -> str:
-    """A few words on what an asset's reports say: documents kept, or the loss."""
-    rows = [report for report in reports.values() if "rows_in" in report]
+    """A few words on what an asset's reports say: documents kept, examples, or the loss."""
+    rows = [report for report in reports.values() if "rows_in" in report and "rows_kept" in report]
     if rows:
         kept = sum(int(r.get("rows_kept", 0)) for r in rows)
         return f"{kept:,} of {sum(int(r['rows_in']) for r in rows):,} documents kept"
     for report in reports.values():
+        if isinstance(report.get("examples"), int):
+            return f"{report['examples']:,} examples"
         if isinstance(report.get("loss_last"), int | float):
             first = report.get("loss_first")
             begun = f"{first:.3f} → " if isinstance(first, int | float) else ""

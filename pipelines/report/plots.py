@@ -45,9 +45,11 @@ def funnel_plot(funnel: Funnel) -> bytes:
 def language_plot(languages: Mapping[str, int], title: str) -> bytes:
     """Share of documents per language, in per cent; the smallest are taken together."""
     ranked = sorted(languages.items(), key=lambda item: (-item[1], item[0]))
-    shown = ranked[:_MOST_LANGUAGES]
-    if rest := sum(count for _, count in ranked[_MOST_LANGUAGES:]):
-        shown.append((f"{len(ranked) - _MOST_LANGUAGES} others", rest))
+    is_cut = len(ranked) > _MOST_LANGUAGES + 1  # "1 others" would say less than its name
+    shown = ranked[:_MOST_LANGUAGES] if is_cut else ranked
+    if is_cut:
+        rest = ranked[_MOST_LANGUAGES:]
+        shown.append((f"{len(rest)} others", sum(count for _, count in rest)))
     total = sum(languages.values()) or 1
     figure, axes = _canvas(8.0, 1.2 + 0.32 * len(shown))
     shares = [100 * count / total for _, count in shown]
