@@ -261,9 +261,6 @@ class Heartbeat:
         self._layout.write_bytes(self._path, f"{rows} done".encode())
 
 
-_Heartbeat = Heartbeat
-
-
 def read_heartbeats(layout: Layout, folder: str) -> tuple[int, int]:
     """Rows read and parts finished so far below an attempt's folder; (0, 0) when the attempt has ended."""
     rows = done = 0

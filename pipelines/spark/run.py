@@ -9,7 +9,6 @@ writes the same bytes under the same name.
 import contextlib
 import json
 import posixpath
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,14 +24,14 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from pipelines.commit import Attempt, now
 from pipelines.fingerprint import fingerprint, input_fingerprints
-from pipelines.parts import PartResult, PartTask, read_heartbeats, run_part
+from pipelines.parts import PartResult, PartTask, run_part
 from pipelines.spark.errors import explain
+from pipelines.spark.progress import Progress
 from pipelines.stages import Stage, stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_POLL_SECONDS = 0.5
 _CONCURRENT_PARTITIONS = 8  # jobs in flight; the cores are shared among them by Spark
 RESULT_SCHEMA = "result string"
 
@@ -247,56 +246,6 @@ def engine(spark: "SparkSession") -> dict[str, Any]:
         "cores": context.defaultParallelism,
         "application": context.applicationId,
     }
-
-
-class Progress:
-    """One bar for all partitions of the run, moved by what the tasks write down as they go."""
-
-    def __init__(self, reporter: Reporter, label: str) -> None:
-        self._reporter, self._label = reporter, label
-        self._lock = threading.Lock()
-        self._running: dict[str, tuple[Layout, int]] = {}  # attempt folder -> its layout and number of tasks
-        self._tasks = self._done = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, daemon=True)
-
-    def __enter__(self) -> "Progress":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def say(self, line: str) -> None:
-        """One line of news."""
-        self._reporter.info(line)
-
-    def add(self, layout: Layout, folder: str, tasks: int) -> None:
-        """Watch an attempt's folder."""
-        with self._lock:
-            self._running[folder] = (layout, tasks)
-            self._tasks += tasks
-
-    def finished(self, folder: str) -> None:
-        """All tasks of an attempt are done."""
-        with self._lock:
-            self._done += self._running.pop(folder)[1]
-            done, tasks = self._done, self._tasks
-        self._reporter.progress(self._label, done, tasks, "parts")
-
-    def _poll(self) -> None:
-        seen = (0, 0)
-        while not self._stop.wait(_POLL_SECONDS):
-            with self._lock:
-                running, done, tasks = dict(self._running), self._done, self._tasks
-            rows = 0
-            for folder, (layout, _) in running.items():
-                rows_there, done_there = read_heartbeats(layout, folder)
-                rows, done = rows + rows_there, done + done_there
-            if (rows, done) > seen and done < tasks:
-                seen = (rows, done)
-                self._reporter.progress(self._label, done, tasks, "parts", f"{rows:,} documents read")
 
 
 def require_segments(layout: Layout, stage_name: str, corpus: str) -> list[Partition]:
