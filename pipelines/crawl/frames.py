@@ -11,6 +11,7 @@ MAX_HEADER_BYTES = 1 << 16  # of one record's own header; the longest in Common 
 MIN_RECORD_BYTES = 31  # of `WARC/1.0`, `Content-Length: 0`, and their line ends
 HEADER_PROBLEM = "broken_record_header"
 _CHUNK = 1 << 15
+_MAX_TAIL = 1 << 20  # garbage behind a damaged record; a longer one gets a row of its own
 _OVERLAP = 1 << 12  # longer than what tells the beginning of a record
 
 
@@ -206,9 +207,22 @@ def _with_content(stream: Stream, framing: Framing, header: bytes, length: int, 
         frame.problem, frame.detail = "broken_truncated", f"{before} of {length} bytes are there"
     elif found < length:
         frame.problem, frame.detail = stream.problem or "broken_truncated", f"{found} of {length} bytes are there"
-    elif not ahead:
+    elif not ahead or _is_damaged_tail(stream, framing):
         frame.problem, frame.detail = stream.problem, "the member that holds the record is damaged"
     return frame
+
+
+def _is_damaged_tail(stream: Stream, framing: Framing) -> bool:
+    """Pass over what is left of a damaged member that holds no further record; False, and stay, otherwise.
+
+    A cut member inflates on into the bytes of the next one until a check fails: the record that began in it may
+    seem complete, with garbage behind it, but the checksum says that what it holds is not what was stored.
+    """
+    rest = stream.peek(_MAX_TAIL)
+    if stream.is_plain or stream.problem is None or len(rest) == _MAX_TAIL or framing.next.search(rest):
+        return False
+    stream.read(len(rest))
+    return True
 
 
 def _go_back_to_swallowed(

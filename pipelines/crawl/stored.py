@@ -218,10 +218,13 @@ def sources(file: Any, start: re.Pattern[bytes] | None = None) -> Iterator[Sourc
         _Form(GZIP_MAGIC, lambda: zlib.decompressobj(wbits=31), "broken_gzip", start, _BEGIN),
         _Form(ZSTD_MAGIC, _ZstdCodec, "broken_zstd", start, (1 << 17) + _BEGIN),  # a zstd block has up to 128 kB
     )
-    form = next((form for form in forms if head.startswith(form.magic)), None)
-    if form is None and start is not None and not start.match(head.lstrip(b"\r\n\0")):
-        # Neither compressed nor a record: the damage may be in the first member.
-        form = next((form for form in forms if _find_member(raw, 0, form)), None)
+    by_magic = next((form for form in forms if head.startswith(form.magic)), None)
+    form = by_magic
+    if start is not None and not start.match(head.lstrip(b"\r\n\0")):
+        # The first bytes may be damaged, magic and all: what a later member holds decides.
+        likely_first = sorted(forms, key=lambda form: form is not by_magic)
+        otherwise = None if start.search(head) else by_magic
+        form = next((form for form in likely_first if _find_member(raw, 0, form)), otherwise)
     raw.seek(0)
     if form is not None:
         yield from _members(raw, form)

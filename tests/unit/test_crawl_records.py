@@ -383,3 +383,19 @@ def test_a_file_on_a_server_that_sends_whole_files_only() -> None:
             server.shutdown()
             thread.join()
     assert fates(rows) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("cut", range(40, 160, 7))
+def test_a_cut_gzip_member_is_one_row_and_never_a_page(path: Path, cut: int) -> None:
+    """Inflate may run on into the next member up to the record's full length; the checksum tells."""
+    members = [gzip.compress(record(i)) for i in range(3)]
+    path.write_bytes(members[0] + members[1][:cut] + members[2])
+    found = rows_of(path, path.read_bytes())
+    assert [bool(row["_broken"]) for row in found] == [False, True, False]
+
+
+def test_a_gzip_file_that_begins_as_another_format_is_read_on(path: Path) -> None:
+    members = [bytearray(gzip.compress(record(i))) for i in range(3)]
+    members[0][:4] = b"\x28\xb5\x2f\xfd"
+    found = rows_of(path, b"".join(members))
+    assert {str(row["url"])[-1] for row in found} >= {"1", "2"}
