@@ -49,7 +49,7 @@ def _exit_code(arguments: list[str]) -> int:
             return USAGE_EXIT_CODE
         return _say(f"{line.rstrip('.')}; see `gristmill --help`", USAGE_EXIT_CODE)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; what is committed stays, run the same command to go on", INTERRUPTED_EXIT_CODE)
+        result = INTERRUPTED_EXIT_CODE
     except BrokenPipeError:  # `gristmill funnel demo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CRASH_EXIT_CODE
@@ -58,6 +58,8 @@ def _exit_code(arguments: list[str]) -> int:
             traceback.print_exc()
             return CRASH_EXIT_CODE
         return _say(f"{one_line(error)} (a bug of ours; the traceback is in {_log()})", CRASH_EXIT_CODE)
+    if result == INTERRUPTED_EXIT_CODE:  # typer turns an interrupt into this code without a word
+        return _say("interrupted; what is committed stays, run the same command to go on", INTERRUPTED_EXIT_CODE)
     return result if isinstance(result, int) else 0
 
 

@@ -110,7 +110,10 @@ def test_an_interrupt_has_the_shells_exit_code(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pipelines.crawl.corpora.list_corpora", interrupted)
-    assert run(["corpus", "list"], capsys)[0] == 130
+    code, _, err = run(["corpus", "list"], capsys)
+    assert code == 130
+    assert err.strip().startswith("error: interrupted")
+    assert err.strip().count("\n") == 0
 
 
 def test_an_error_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
