@@ -35,15 +35,15 @@ class PretrainSettings:
     # Inner width of the feed-forward block.
     ffn: int = 0
     # Optimizer steps; 0: as many as `tokens` needs.
-    steps: int = 400
+    steps: int = 300
     # Tokens to train on where `steps` is 0; both 0: 20 per parameter (Hoffmann et al. 2022).
     tokens: int = 0
     # Sequences per optimizer step, over all ranks.
-    global_batch_size: int = 16
+    global_batch_size: int = 8
     # Sequences per forward pass of one rank; the rest is gradient accumulation. 0: no accumulation.
     micro_batch_size: int = 0
-    # Peak learning rate.
-    learning_rate: float = 2e-3
+    # Peak learning rate; for the tiny model, larger ones want less.
+    learning_rate: float = 3e-3
     # Steps of linear warm-up; 0: none.
     warmup_steps: int = 20
     # The cosine ends at this share of the peak (0.1 in GPT-3 and LLaMA).

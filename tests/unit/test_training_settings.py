@@ -44,8 +44,8 @@ def test_accumulation_follows_from_batch_ranks_and_micro_batch() -> None:
 
 def test_steps_follow_from_tokens_or_parameters() -> None:
     assert step_count(PretrainSettings(steps=7), 1000, 256) == 7
-    assert step_count(PretrainSettings(steps=0, tokens=16 * 256 * 3 + 1), 1000, 256) == 4
-    assert step_count(PretrainSettings(steps=0), 16 * 256, 256) == 20  # 20 tokens a parameter
+    assert step_count(PretrainSettings(steps=0, tokens=16 * 256 * 3 + 1, global_batch_size=16), 1000, 256) == 4
+    assert step_count(PretrainSettings(steps=0, global_batch_size=16), 16 * 256, 256) == 20  # 20 tokens a parameter
 
 
 def test_qlora_refuses_what_lora_refuses() -> None:
