@@ -10,6 +10,7 @@ import dagster as dg
 import psutil
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+from assets.host import hosting
 from assets.instance import quiet
 from assets.jobs import PHASES, Phase
 from assets.listener import Listener, listener, listening
@@ -70,7 +71,7 @@ def run_corpus(
     bury_dead_runs(instance)
     resource = {"root": layout.root, "settings_file": settings_file, "master": master, "is_forced": is_forced}
     config = {"resources": {"workers": {"config": {k: v for k, v in resource.items() if v is not None}}}}
-    with listening(listener), quiet(instance) as recorded:
+    with listening(listener), quiet(instance) as recorded, hosting():
         _run_phases(recorded, layout, registered, wanted, config, is_fresh_tokenizer=is_fresh_tokenizer)
 
 
@@ -85,7 +86,7 @@ def run_in_step(
         corpus = load_corpus(layout, context.partition_key)
         register_partitions(context.instance, corpus)
         bury_dead_runs(context.instance)
-        with listening(_StepLog(context)):
+        with listening(_StepLog(context)), hosting():
             _run_phases(
                 context.instance, layout, corpus, through, config,
                 is_fresh_tokenizer=is_fresh_tokenizer, tags={"gristmill/launched_by": context.run_id},

@@ -82,6 +82,39 @@ class _LiveMessages(dg.PipesTempFileMessageReader):
             yield params
 
 
+def run_hosted(context: dg.AssetExecutionContext, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run a stage of `pipelines.worker` in the process that the run keeps for its Spark stages.
+
+    Args:
+        context: of the asset that the worker materializes.
+        arguments: of `pipelines.worker`.
+
+    Raises:
+        dagster.Failure: the worker failed; its description is the worker's own line.
+    """
+    from assets.host import current_host
+
+    news = _News()
+    with _messages(context, news) as variables, _sinks() as (_, err):
+        host = current_host()
+        code = host.run(arguments, variables, err)
+    if code != 0 or news.error is not None:
+        command = ["pipelines.worker", *arguments]
+        raise dg.Failure(news.error or death(command, code, host.lines), allow_retries=False) from None
+    return news.result
+
+
+@contextlib.contextmanager
+def _messages(context: dg.AssetExecutionContext, news: _News) -> Iterator[dict[str, str]]:
+    session = dg.open_pipes_session(
+        context=context.op_execution_context,
+        context_injector=dg.PipesTempFileContextInjector(),
+        message_reader=_LiveMessages(news),
+    )
+    with session as pipes:
+        yield dict(pipes.get_bootstrap_env_vars())
+
+
 def run_worker(context: dg.AssetExecutionContext, command: Sequence[str]) -> dict[str, Any]:
     """Run `python -m …` as a worker of this step and wait for it.
 
@@ -96,37 +129,39 @@ def run_worker(context: dg.AssetExecutionContext, command: Sequence[str]) -> dic
         dagster.Failure: the worker failed; its description is the worker's own line.
     """
     news, mark = _News(), uuid.uuid4().hex
-    session = dg.open_pipes_session(
-        context=context.op_execution_context,
-        context_injector=dg.PipesTempFileContextInjector(),
-        message_reader=_LiveMessages(news),
-    )
-    with session as pipes, _sinks() as (out, err):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "assets.supervisor", sys.executable, *command],
-            env={**os.environ, **pipes.get_bootstrap_env_vars(), MARK_VARIABLE: mark},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C in the terminal reaches the step, and the step decides
-        )
+    with _messages(context, news) as variables, _sinks() as (out, err):
+        process = start_supervised(command, mark, variables, stdin=subprocess.DEVNULL)
         lines: deque[str] = deque(maxlen=LAST_LINES)
         pumps = [
-            _pump(cast(IO[bytes], process.stdout), out, lines),
-            _pump(cast(IO[bytes], process.stderr), err, lines),
+            pump(cast(IO[bytes], process.stdout), out, lines),
+            pump(cast(IO[bytes], process.stderr), err, lines),
         ]
         try:
             code = process.wait()
         finally:
-            _end(process, mark)
-            for pump in pumps:
-                pump.join(timeout=2)
+            end_supervised(process, mark)
+            for thread in pumps:
+                thread.join(timeout=2)
     if code != 0 or news.error is not None:
-        raise dg.Failure(news.error or _death(command, code, lines), allow_retries=False) from None
+        raise dg.Failure(news.error or death(command, code, lines), allow_retries=False) from None
     return news.result
 
 
-def _end(process: "subprocess.Popen[bytes]", mark: str) -> None:
+def start_supervised(
+    command: Sequence[str], mark: str, variables: Mapping[str, str], *, stdin: int
+) -> "subprocess.Popen[bytes]":
+    """Start `python COMMAND` below a supervisor, everything it starts carrying `mark` in its environment."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "assets.supervisor", sys.executable, *command],
+        env={**os.environ, **variables, MARK_VARIABLE: mark},
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C in the terminal reaches the step, and the step decides
+    )
+
+
+def end_supervised(process: "subprocess.Popen[bytes]", mark: str) -> None:
     """Nothing that carries `mark` is left when this returns."""
     try:
         if process.poll() is None:
@@ -149,7 +184,8 @@ def _marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def _death(command: Sequence[str], code: int, lines: Sequence[str]) -> str:
+def death(command: Sequence[str], code: int, lines: Sequence[str]) -> str:
+    """What to say of a worker that ended without saying why."""
     name = " ".join(word for word in command[:3] if word != "-m")
     number = -code if code < 0 else code - 128 if code > 128 else 0
     how = f"was ended by signal {number}" if number else f"ended with exit code {code}"
@@ -169,7 +205,9 @@ def _sinks() -> Iterator[tuple[IO[str], IO[str]]]:
         yield out, err
 
 
-def _pump(source: IO[bytes], sink: IO[str], lines: "deque[str]") -> threading.Thread:
+def pump(source: IO[bytes], sink: IO[str], lines: "deque[str]") -> threading.Thread:
+    """Copy `source` to `sink` in a thread of its own, and the last lines of it to `lines`."""
+
     def copy() -> None:
         with source:
             for raw in source:

@@ -1,8 +1,9 @@
 """The workers: how an asset has its stage run in a process of its own, and records what came of it."""
 
+import contextlib
 import json
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import dagster as dg
 from pydantic import Field
 
 from assets.config import config_schema_of
+from assets.host import hosting
 from assets.listener import listener
 from assets.metadata import empty_metadata, loss_picture, partition_metadata, report_metadata
 from assets.partitions import existing
-from assets.pipes import run_worker
+from assets.pipes import run_hosted, run_worker
 from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import REPORT_NAME, Layout, Partition
 from pipelines.stages import Stage, stage
@@ -31,6 +33,12 @@ class Workers(dg.ConfigurableResource[Any]):
     )
     master: str | None = Field(default=None, description="Spark master; empty: GRISTMILL_SPARK_MASTER, else local[*]")
     is_forced: bool = Field(default=False, description="Write again what is already there for the same inputs")
+
+    @contextlib.contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["Workers"]:
+        """Keep one Spark session for all stages of a run."""
+        with hosting():
+            yield self
 
     @property
     def layout(self) -> Layout:
@@ -76,8 +84,11 @@ class Workers(dg.ConfigurableResource[Any]):
         file = ["--settings-file", self.settings_file] if self.settings_file else []
         force = ["--force"] if self.is_forced else []
         words = [word for group in arguments for word in group]
-        command = ["-m", module, *positional, "--root", self.layout.root, *words, *file, *force]
-        run_worker(context, [*command, "--settings", json.dumps(settings)])
+        command = [*positional, "--root", self.layout.root, *words, *file, *force, "--settings", json.dumps(settings)]
+        if positional and stage(positional[0]).kind != "single":
+            run_hosted(context, command)
+        else:
+            run_worker(context, ["-m", module, *command])
 
     def _record(
         self, context: dg.AssetExecutionContext, layout: Layout, row: Stage, partitions: Sequence[Partition]

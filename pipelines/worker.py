@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,9 @@ from gristmill.core.settings import build, default_settings_path, read_settings_
 from pipelines.spark.errors import explain, in_words
 from pipelines.spark.session import MASTER_VARIABLE, SparkSettings, spark_session
 from pipelines.stages import Stage, stage
+
+OpenSession = Callable[[SparkSettings, str], AbstractContextManager[Any]]
+"""How a stage gets its Spark session: one of its own, or one that several stages share (pipelines.serve)."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -62,13 +66,14 @@ def run_stage(
     *,
     spark_settings: SparkSettings | None = None,
     is_forced: bool = False,
+    open_session: OpenSession = spark_session,
 ) -> dict[str, dict[str, Any]]:
     """Run `stage_row`; returns the committed report of each partition (or of the single result) by key."""
     if stage_row.kind == "single":
         return {stage_row.name: stage_row.load().run(layout, settings, reporter, is_forced=is_forced)}
     spark_settings = spark_settings or SparkSettings()
     started = time.monotonic()
-    with spark_session(spark_settings, f"gristmill {stage_row.name}") as spark:
+    with open_session(spark_settings, f"gristmill {stage_row.name}") as spark:
         reporter.info(f"Spark {spark.version} on {spark_settings.master} ready in {time.monotonic() - started:.1f} s")
         try:
             if stage_row.kind == "cluster":
@@ -81,7 +86,7 @@ def run_stage(
             raise in_words(error, stage_row.name) from None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, open_session: OpenSession = spark_session) -> int:
     """Entry point; returns the exit code."""
     signal.signal(signal.SIGTERM, _stop_once)
     given = parse_arguments(arguments)
@@ -96,7 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stage_row, layout, given.settings_file, _overrides(given.settings), given.master
             )
             reports = run_stage(
-                stage_row, layout, partitions, settings, reporter, spark_settings=spark_settings, is_forced=given.force
+                stage_row,
+                layout,
+                partitions,
+                settings,
+                reporter,
+                spark_settings=spark_settings,
+                is_forced=given.force,
+                open_session=open_session,
             )
         except KeyboardInterrupt:
             reporter.error(f"{given.stage}: interrupted; nothing unfinished was kept, run the same command again")

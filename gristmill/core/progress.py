@@ -72,7 +72,13 @@ def open_reporter() -> Iterator[Reporter]:
     if _PIPES_VARIABLE not in os.environ:
         yield Reporter()
         return
-    from dagster_pipes import open_dagster_pipes
+    from dagster_pipes import (
+        PipesContext,
+        PipesDefaultContextLoader,
+        PipesDefaultMessageWriter,
+        PipesEnvVarParamsLoader,
+    )
 
-    with open_dagster_pipes() as pipes:
+    # Not `open_dagster_pipes`: it opens one context per process for ever, and a process may serve several steps.
+    with PipesContext(PipesEnvVarParamsLoader(), PipesDefaultContextLoader(), PipesDefaultMessageWriter()) as pipes:
         yield Reporter(pipes)
