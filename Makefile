@@ -15,6 +15,8 @@ GRISTMILL_HOME ?= data
 TEST_WORKERS ?= 2
 # `make test TESTS="tests/unit -k funnel"` runs some of them.
 TESTS ?=
+# `make bench-chain ARGS="books path/to/warc --home /somewhere"`
+ARGS ?=
 
 # The first Python ≥ 3.11 that can make an environment; `make PYTHON=/path/to/python setup` overrides it.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -68,9 +70,9 @@ reasons: setup ## write docs/reasons.md again from the stages
 hooks: setup ## run the checks before each commit
 	@$(BIN)/pre-commit install
 
-bench-%: setup ## one benchmark, such as bench-chain; its last line is one JSON object
+bench-%: setup ## one benchmark, such as bench-chain ARGS="NAME PATH… --home DIR"; its last line is one JSON object
 	@test -f benchmarks/$*.py || { echo "error: there is no benchmarks/$*.py; there is: $(basename $(notdir $(wildcard benchmarks/*.py)))" >&2; exit 2; }
-	@$(BIN)/python -m benchmarks.$*
+	@$(BIN)/python -m benchmarks.$* $(ARGS)
 
 clean: ## remove caches and the environment
 	rm -rf $(VENV) .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist

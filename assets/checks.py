@@ -11,16 +11,9 @@ from assets.partitions import document_partitions, existing
 from assets.resources import Workers, newest
 from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import Layout, Partition
-from pipelines.stages import stage
+from pipelines.stages import STAGES, stage
 
-BALANCED_STAGES = (
-    "extracted_documents",
-    "language_filtered_documents",
-    "quality_filtered_documents",
-    "minhash_signatures",
-    "deduplicated_documents",
-    "clean_documents",
-)
+BALANCED_STAGES = tuple(row.name for row in STAGES if row.kind == "map")
 MOST_PROBLEMS = 5  # named in a description; the rest is counted
 FELL_BY = 0.02  # nats per token: less than this between first and last step is no learning
 

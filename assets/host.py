@@ -116,6 +116,15 @@ def hosting() -> Generator[None]:
             last.close()
 
 
+def release_host() -> None:
+    """End the host now; the next Spark stage starts another."""
+    global _host
+    with _lock:
+        last, _host = _host, None
+    if last is not None:
+        last.close()
+
+
 def current_host() -> WorkerHost:
     """The host of this process, made on first use."""
     global _host  # noqa: PLW0603

@@ -10,7 +10,7 @@ import dagster as dg
 import psutil
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from assets.host import hosting
+from assets.host import hosting, release_host
 from assets.instance import quiet
 from assets.jobs import PHASES, Phase
 from assets.listener import Listener, listener, listening
@@ -18,8 +18,9 @@ from assets.partitions import register_partitions
 from assets.resources import Workers
 from gristmill.core.errors import GristmillError, SettingsError
 from gristmill.core.layout import Layout
-from gristmill.core.settings import default_settings_path, read_settings_file
+from gristmill.core.settings import default_settings_path, read_settings_file, resolve, to_plain
 from pipelines.crawl.corpora import Corpus, load_corpus
+from pipelines.stages import stage
 
 ASSETS = tuple(asset for phase in PHASES for asset in phase.assets)
 PROCESS_TAG = "gristmill/process"  # who executes a run, to tell a run that goes on from one that was killed
@@ -72,7 +73,7 @@ def run_corpus(
     resource = {"root": layout.root, "settings_file": settings_file, "master": master, "is_forced": is_forced}
     config = {"resources": {"workers": {"config": {k: v for k, v in resource.items() if v is not None}}}}
     with listening(listener), quiet(instance) as recorded, hosting():
-        _run_phases(recorded, layout, registered, wanted, config, is_fresh_tokenizer=is_fresh_tokenizer)
+        _run_phases(recorded, layout, registered, wanted, config, settings_file, is_fresh_tokenizer=is_fresh_tokenizer)
 
 
 def run_in_step(
@@ -88,7 +89,7 @@ def run_in_step(
         bury_dead_runs(context.instance)
         with listening(_StepLog(context)), hosting():
             _run_phases(
-                context.instance, layout, corpus, through, config,
+                context.instance, layout, corpus, through, config, workers.settings_file,
                 is_fresh_tokenizer=is_fresh_tokenizer, tags={"gristmill/launched_by": context.run_id},
             )  # fmt: skip
     except GristmillError as error:
@@ -122,20 +123,32 @@ def _run_phases(
     corpus: Corpus,
     through: Sequence[str],
     config: dict[str, Any],
+    settings_file: str | None,
     *,
     is_fresh_tokenizer: bool,
     tags: Mapping[str, str] | None = None,
 ) -> None:
     names = needed(tuple(through))
     if "tokenizer" in names and "tokenizer" not in through and not is_fresh_tokenizer:
-        latest = layout.latest(layout.join("tokenizer"))
-        if latest is not None:
+        version = _usable_tokenizer(layout, settings_file)
+        if version is not None:
             names = names - {"tokenizer"}
-            listener().log(f"tokenizer: using {latest[0]}, which is there; ask for a fresh one to train another")
+            listener().log(f"note: the tokenizer in force, {version}, is used; --fresh-tokenizer trains another")
     for phase in PHASES:
         chosen = [name for name in phase.assets if name in names]
+        if phase.grid == "none":
+            release_host()  # training needs the memory that Spark holds
         if chosen:
             _run_phase(instance, phase, chosen, corpus, config, tags or {})
+
+
+def _usable_tokenizer(layout: Layout, settings_file: str | None) -> str | None:
+    """The tokenizer in force, if it was trained with the settings that hold now; new text alone needs no new one."""
+    latest = layout.latest(layout.join("tokenizer"))
+    if latest is None:
+        return None
+    settings = resolve(stage("tokenizer").settings_class, "tokenizer", layout.root, settings_file, {})
+    return latest[0] if latest[1].get("settings") == to_plain(settings) else None
 
 
 def _run_phase(

@@ -40,7 +40,8 @@ class _News:
         """Take one Pipes message; True where it was for us alone and Dagster need not see it."""
         method, params = message.get("method"), message.get("params") or {}
         if method == "log":
-            listener().log(str(params.get("message", "")))
+            prefix = "warning: " if str(params.get("level", "")).upper() == "WARNING" else ""
+            listener().log(prefix + str(params.get("message", "")))
         if method != "report_custom_message" or not isinstance(params.get("payload"), dict):
             return False
         payload = cast(dict[str, Any], params["payload"])

@@ -57,11 +57,12 @@ class Workers(dg.ConfigurableResource[Any]):
             context.log.info(f"{row.name}: none of {', '.join(keys)} is a segment of its corpus; nothing to do")
             return dg.MaterializeResult()
         listener().started(row.name, [p.key for p in real])
-        self._run(
+        result = self._run(
             context, ["pipelines.worker", row.name], ["--master", self.master] if self.master else [],
             [argument for p in real for argument in ("--partition", p.key)],
         )  # fmt: skip
-        listener().finished(row.name, self._record(context, layout, row, real))
+        reused = frozenset(result.get("reused", ()))
+        listener().finished(row.name, self._record(context, layout, row, real, reused))
         return dg.MaterializeResult()
 
     def run_training(
@@ -77,7 +78,9 @@ class Workers(dg.ConfigurableResource[Any]):
         listener().finished(asset, {asset: report})
         return dg.MaterializeResult()
 
-    def _run(self, context: dg.AssetExecutionContext, program: Sequence[str], *arguments: Sequence[str]) -> None:
+    def _run(
+        self, context: dg.AssetExecutionContext, program: Sequence[str], *arguments: Sequence[str]
+    ) -> dict[str, Any]:
         module, *positional = program
         given: dict[str, Any] = context.op_execution_context.op_config or {}
         settings = {name: value for name, value in given.items() if value is not None}
@@ -86,18 +89,22 @@ class Workers(dg.ConfigurableResource[Any]):
         words = [word for group in arguments for word in group]
         command = [*positional, "--root", self.layout.root, *words, *file, *force, "--settings", json.dumps(settings)]
         if positional and stage(positional[0]).kind != "single":
-            run_hosted(context, command)
-        else:
-            run_worker(context, ["-m", module, *command])
+            return run_hosted(context, command)
+        return run_worker(context, ["-m", module, *command])
 
     def _record(
-        self, context: dg.AssetExecutionContext, layout: Layout, row: Stage, partitions: Sequence[Partition]
+        self,
+        context: dg.AssetExecutionContext,
+        layout: Layout,
+        row: Stage,
+        partitions: Sequence[Partition],
+        reused: frozenset[str],
     ) -> Mapping[str, dict[str, Any]]:
         if not partitions:
             folder, report = newest(layout, row.name)
             context.add_asset_metadata(report_metadata(report, folder))
             return {row.name: report}
-        reports = {p.key: layout.require_report(row.name, p) for p in partitions}
+        reports = {p.key: layout.require_report(row.name, p) | {"is_reused": p.key in reused} for p in partitions}
         for partition in partitions:
             metadata = partition_metadata(layout, row, partition, reports[partition.key])
             context.add_asset_metadata(metadata, partition_key=partition.key)

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from gristmill.core.errors import GristmillError
+from gristmill.core.errors import CorpusError, MissingDataError, SettingsError
 from pipelines import worker
 from pipelines.spark.session import SparkSettings, spark_session
 
@@ -39,15 +39,15 @@ class KeptSession:
 
     @contextlib.contextmanager
     def open(self, settings: SparkSettings, name: str) -> Generator["SparkSession"]:
-        """The session, started if there is none with `settings`; stopped when a stage fails on it."""
+        """The session, started if there is none with `settings`; stopped where more than the input is at fault."""
         if self._session is None or settings != self._settings:
             self.close()
             self._session = self._stack.enter_context(spark_session(settings, name))
             self._settings = settings
         try:
             yield self._session
-        except GristmillError:
-            raise
+        except (SettingsError, MissingDataError, CorpusError):
+            raise  # the user's to mend; Spark is well
         except BaseException:
             self.close()  # its JVM may be what failed
             raise

@@ -4,7 +4,9 @@ A stage is added in four moves: its module (settings, score, decide, reasons), i
 in `assets/`, and one test text per reason. The name is the same in the graph, in the folder names, in
 the data and in the reports.
 
-The module of a map stage holds:
+The module of a `cluster` stage has `run(spark, layout, partition, settings, reporter, *, is_forced)`, of a `pack`
+stage `pack_segment(task)`, of a `single` stage `run(layout, settings, reporter, *, is_forced)`; all have Settings,
+REASONS and LIBRARIES. The module of a map stage holds:
     Settings          a frozen dataclass; every threshold a named, cited field
     REASONS           reason -> one line that says it to a person
     score(batch, settings[, side]) -> batch with signal columns; "_"-prefixed columns are never written
@@ -54,7 +56,7 @@ class Stage:
     def libraries(self) -> dict[str, str]:
         """Distribution name to version, for what changes the stage's result."""
         names: tuple[str, ...] = getattr(self.load(), "LIBRARIES", ())
-        return {name: importlib.metadata.version(name) for name in names}
+        return {name: _version(name) for name in names}
 
     @property
     def code_version(self) -> str:
@@ -86,6 +88,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("token_shards", "tokenize", "pipelines.tokens.shards", "pack", ("clean_documents", "tokenizer")),
     Stage("training_mixture", "tokenize", "pipelines.tokens.mixture", "single", ("token_shards",), False),
 )
+_PROGRAMS = ("worker.py", "serve.py")  # start stages, and change nothing that they write
 BY_NAME = {stage.name: stage for stage in STAGES}
 
 
@@ -97,11 +100,18 @@ def stage(name: str) -> Stage:
         raise SettingsError(f"unknown stage {name!r}; known are {', '.join(BY_NAME)}") from None
 
 
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"  # optional, such as the carrier of a model that a setting replaces
+
+
 @lru_cache
 def _source_hash(package: str) -> str:
     digest = hashlib.sha256()
     for name in sorted({"pipelines", package}):
         folder = Path(importlib.import_module(name).__file__ or "").parent
-        for source in sorted(folder.glob("*.py")):
+        for source in sorted(set(folder.glob("*.py")) - {folder / name for name in _PROGRAMS}):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,11 +1,11 @@
 """Run one document stage over some partitions: `python -m pipelines.worker STAGE --partition 'c|s' …`.
 
-An ordinary command-line program: Dagster launches it through Pipes, a person may run it alone. It leaves
-committed partitions behind, and prints one line and a non-zero exit code for what the user can mend.
+An ordinary command-line program: Dagster launches it through Pipes, by itself or in `pipelines.serve`, and a
+person may run it alone. It leaves committed partitions behind, and for what the user can mend one line and an exit
+code that is not 0.
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from gristmill.core.errors import SettingsError, one_line
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter, open_reporter
-from gristmill.core.settings import build, default_settings_path, read_settings_file
+from gristmill.core.settings import read_overrides, resolve
 from pipelines.spark.errors import explain, in_words
 from pipelines.spark.session import MASTER_VARIABLE, SparkSettings, spark_session
 from pipelines.stages import Stage, stage
@@ -40,21 +40,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def resolve_settings(
-    stage_row: Stage, layout: Layout, settings_file: str | None, overrides: dict[str, Any], master: str | None = None
-) -> tuple[Any, SparkSettings]:
-    """The stage's settings and Spark's: defaults, then the settings file, then what the command line gives."""
-    path = settings_file or default_settings_path(layout.root)
-    sections: dict[str, dict[str, Any]] = read_settings_file(path) if path is not None else {}
-    section = sections.get(stage_row.name, {})
-    build(stage_row.settings_class, section, f"settings file {path}, section {stage_row.name}")
-    given = {name: value for name, value in overrides.items() if value is not None}
-    settings = build(stage_row.settings_class, section | given, f"settings of {stage_row.name}")
-    spark_section = sections.get("spark", {})
-    build(SparkSettings, spark_section, f"settings file {path}, section spark")
-    chosen = master or os.environ.get(MASTER_VARIABLE)
-    spark_settings = build(SparkSettings, spark_section | ({"master": chosen} if chosen else {}), "--master")
-    return settings, spark_settings
+def spark_settings_of(layout: Layout, settings_file: str | None, master: str | None) -> SparkSettings:
+    """How Spark is to be started: section `spark` of the settings file, then the environment, then the flag."""
+    given = {"master": master or os.environ.get(MASTER_VARIABLE)}
+    return resolve(SparkSettings, "spark", layout.root, settings_file, given)
 
 
 def run_stage(
@@ -97,9 +86,14 @@ def main(arguments: Sequence[str] | None = None, *, open_session: OpenSession = 
             partitions = [Partition.parse(key) for key in given.partition]
             if stage_row.kind != "single" and not partitions:
                 raise SettingsError(f"{stage_row.name} works on partitions: give --partition CORPUS|SEGMENT")
-            settings, spark_settings = resolve_settings(
-                stage_row, layout, given.settings_file, _overrides(given.settings), given.master
+            settings = resolve(
+                stage_row.settings_class,
+                stage_row.name,
+                layout.root,
+                given.settings_file,
+                read_overrides(given.settings),
             )
+            spark_settings = spark_settings_of(layout, given.settings_file, given.master)
             reports = run_stage(
                 stage_row,
                 layout,
@@ -121,6 +115,7 @@ def main(arguments: Sequence[str] | None = None, *, open_session: OpenSession = 
             return problem.exit_code
         for key, report in reports.items():
             reporter.info(describe(stage_row, key, report))
+        reporter.result({"reused": [key for key, report in reports.items() if report.get("is_reused")]})
     return 0
 
 
@@ -134,16 +129,6 @@ def _absolute(root: str | None) -> str:
     """The root as Spark's workers must be told it: they may run in another folder."""
     root = root or Layout().root
     return root if "://" in root else str(Path(root).absolute())
-
-
-def _overrides(text: str) -> dict[str, Any]:
-    try:
-        value: object = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"--settings is not valid JSON ({error}); give an object such as '{{}}'") from None
-    if not isinstance(value, dict):
-        raise SettingsError("--settings is not a JSON object; give setting names and values, such as '{}'")
-    return cast(dict[str, Any], value)
 
 
 def describe(stage_row: Stage, key: str, report: dict[str, Any]) -> str:

@@ -1,16 +1,15 @@
 """What every training worker's command line shares: root, settings, reporting, exit codes."""
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from gristmill.core.errors import GristmillError, SettingsError, one_line
+from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import Layout
 from gristmill.core.progress import Reporter, open_reporter
-from gristmill.core.settings import build, default_settings_path, read_settings_file
+from gristmill.core.settings import read_overrides, resolve
 
 T = TypeVar("T")
 STOPPED = 143  # 128 + SIGTERM, the shell's code for it
@@ -27,23 +26,8 @@ def worker_parser(module: str, description: str | None) -> argparse.ArgumentPars
 
 
 def resolve_settings(cls: type[T], section: str, layout: Layout, settings_file: str | None, overrides: str) -> T:
-    """Defaults, then the settings file's section, then the overrides (a JSON object).
-
-    Raises:
-        SettingsError: a file, a name or a value is wrong; the message names it.
-    """
-    try:
-        given: object = json.loads(overrides)
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"--settings is not valid JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise SettingsError('--settings must be a JSON object such as {"steps": 100}')
-    values: dict[str, Any] = {}
-    path = settings_file or default_settings_path(layout.root)
-    if path is not None:
-        values = read_settings_file(path).get(section, {})
-        build(cls, values, f"settings file {path}, section {section}")
-    return build(cls, values | {k: v for k, v in given.items() if v is not None}, f"settings of {section}")
+    """Defaults, then the settings file's section, then the overrides (a JSON object)."""
+    return resolve(cls, section, layout.root, settings_file, read_overrides(overrides))
 
 
 def run_worker(work: Callable[[Reporter], int | None]) -> int:

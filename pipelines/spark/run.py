@@ -25,9 +25,10 @@ from gristmill.core.settings import to_plain
 from pipelines.commit import Attempt, now
 from pipelines.fingerprint import fingerprint, input_fingerprints
 from pipelines.parts import PartResult, PartTask, run_part
+from pipelines.segments import live_segments
 from pipelines.spark.errors import explain
 from pipelines.spark.progress import Progress
-from pipelines.stages import Stage, stage
+from pipelines.stages import Stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -250,10 +251,10 @@ def engine(spark: "SparkSession") -> dict[str, Any]:
 
 def require_segments(layout: Layout, stage_name: str, corpus: str) -> list[Partition]:
     """The committed segments of `stage_name` in `corpus`, or an error that says what to run."""
-    found = [p for p in layout.committed(stage_name) if p.corpus == corpus]
+    found = [p for p in live_segments(layout, stage_name) if p.corpus == corpus]
     if not found:
         raise MissingDataError(
-            f"no segment of {stage(stage_name).name} is materialized for {corpus}: "
+            f"no segment of {stage_name} is materialized for {corpus}: "
             f"run `gristmill run {corpus} --through {stage_name}` first"
         )
     return found

@@ -16,6 +16,7 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from pipelines.commit import now
 from pipelines.fingerprint import fingerprint
+from pipelines.segments import live_segments
 from pipelines.stages import stage
 from pipelines.tokens.files import MANIFEST_NAME, SPLITS
 from pipelines.tokens.shares import Request, Share, resolve
@@ -140,7 +141,7 @@ def table(corpora: list[dict[str, Any]]) -> str:
 
 
 def _segments(layout: Layout, settings: Settings) -> list[Partition]:
-    committed = [p for p in layout.committed("token_shards") if p.segment is not None]
+    committed = live_segments(layout, "token_shards")
     if not committed:
         raise MissingDataError(
             f"no token_shards under {layout.root}: run `gristmill run CORPUS --through token_shards` first"

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
+from pipelines.segments import live_segments
 
 _BATCH_ROWS = 256
 # A run of characters without a space longer than this is a line of base64, a URL or unspaced script. As one
@@ -39,7 +40,7 @@ def choose_partitions(layout: Layout, corpora: Sequence[str]) -> list[Partition]
     Raises:
         MissingDataError: nothing is committed, or nothing of a corpus that is named.
     """
-    committed = [p for p in layout.committed("clean_documents") if p.segment is not None]
+    committed = live_segments(layout, "clean_documents")
     if not committed:
         raise MissingDataError(
             f"no clean_documents under {layout.root}: run `gristmill run CORPUS --through clean_documents` first"

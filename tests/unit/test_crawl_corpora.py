@@ -5,6 +5,7 @@ import http.server
 import json
 import random
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from pipelines.crawl.corpora import add_corpus, list_corpora, load_corpus
 from pipelines.crawl.kinds import kind_by_content
 from pipelines.crawl.segments import assign, default_segments
 
+compress = partial(gzip.compress, mtime=0)  # the test ids must be the same in every process
+
 WARC = b"WARC/1.0\r\nWARC-Type: warcinfo\r\nContent-Length: 0\r\n\r\n\r\n\r\n"
 WET = WARC + b"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: 0\r\n\r\n\r\n\r\n"
 
@@ -26,7 +29,7 @@ WET = WARC + b"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: 0\r\n\r\n\r\
 def crawl(tmp_path: Path) -> Path:
     folder = tmp_path / "crawl"
     (folder / "deep").mkdir(parents=True)
-    (folder / "a.warc.gz").write_bytes(gzip.compress(WARC))
+    (folder / "a.warc.gz").write_bytes(compress(WARC))
     (folder / "deep" / "b.warc").write_bytes(WARC * 40)
     return folder
 
@@ -40,16 +43,16 @@ def home(tmp_path: Path) -> Layout:
     ("content", "kind"),
     [
         (WARC, "warc"),
-        (gzip.compress(WARC), "warc"),
-        (gzip.compress(WARC) + gzip.compress(WET), "wet"),
+        (compress(WARC), "warc"),
+        (compress(WARC) + compress(WET), "wet"),
         (b"filedesc://x.arc 0.0.0.0 20080430204825 text/plain 75\n1 0 X\n", "arc"),
         (b'{"text": "a", "url": "http://x.org"}\n', "jsonl"),
-        (gzip.compress(b'{"content": "a"}\n'), "jsonl"),
+        (compress(b'{"content": "a"}\n'), "jsonl"),
         (b'{"uri": "a"}\n', "text"),
         (b"PAR1....", "parquet"),
         ("Grüße".encode(), "text"),
         (b"\x00\x01\x02", None),
-        (gzip.compress(b"\x00\x01"), None),
+        (compress(b"\x00\x01"), None),
         (b"\x1f\x8b\x08 broken", None),
         (b"", None),
     ],
@@ -118,7 +121,7 @@ def test_paths_given_in_any_order_make_the_same_corpus(home: Layout, crawl: Path
 
 def test_other_files_need_replace(home: Layout, crawl: Path) -> None:
     add_corpus(home, "small", [str(crawl)])
-    (crawl / "a.warc.gz").write_bytes(gzip.compress(WARC * 2))
+    (crawl / "a.warc.gz").write_bytes(compress(WARC * 2))
     with pytest.raises(CorpusError, match=r"1 have changed since.*--replace"):
         add_corpus(home, "small", [str(crawl)])
     with pytest.raises(CorpusError, match=r"other files \(2 then, 1 now\).*--replace"):
@@ -129,7 +132,7 @@ def test_other_files_need_replace(home: Layout, crawl: Path) -> None:
 
 def test_a_file_that_changes_has_another_fingerprint(home: Layout, crawl: Path) -> None:
     before = add_corpus(home, "one", [str(crawl)]).files[0]
-    (crawl / "a.warc.gz").write_bytes(gzip.compress(WARC * 2))
+    (crawl / "a.warc.gz").write_bytes(compress(WARC * 2))
     after = add_corpus(home, "two", [str(crawl)]).files[0]
     assert before.fingerprint != after.fingerprint
 
@@ -149,7 +152,7 @@ def test_bad_paths(home: Layout, crawl: Path, tmp_path: Path) -> None:
     (tmp_path / "odd.bin").write_bytes(b"\x00\x01")
     (tmp_path / "nothing.warc").write_bytes(b"")
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "a.warc.gz").write_bytes(gzip.compress(WARC))
+    (tmp_path / "other" / "a.warc.gz").write_bytes(compress(WARC))
     for paths, message in (
         ([], "needs a path"),
         ([""], "empty path"),
@@ -219,7 +222,7 @@ class _CommonCrawl(http.server.BaseHTTPRequestHandler):
         is_known = self.path == "/crawl-data/CC-MAIN-2024-10/warc.paths.gz"
         self.send_response(200 if is_known else 404)
         self.end_headers()
-        self.wfile.write(gzip.compress(self.listing) if is_known else b"")
+        self.wfile.write(compress(self.listing) if is_known else b"")
 
     def log_message(self, format: str, *args: object) -> None:
         pass
