@@ -39,22 +39,23 @@ def rows_add_up(layout: Layout, name: str, partitions: Sequence[Partition]) -> d
 
 def documents_are_there(layout: Layout, name: str, partitions: Sequence[Partition]) -> dg.AssetCheckResult:
     """Each corpus of the run has documents; a corpus that was read and wholly rejected is only worth a warning."""
-    reports: dict[str, list[dict[str, Any]]] = {}
     corpora = {p.corpus for p in partitions}
-    for partition in layout.committed(name):
-        if partition.corpus in corpora:
-            reports.setdefault(partition.corpus, []).append(layout.require_report(name, partition))
-    without = sorted(c for c in corpora if not sum(r["rows_kept"] for r in reports.get(c, [])))
-    unread = [c for c in without if not sum(r["rows_in"] for r in reports.get(c, []))]
+    without = sorted(c for c in corpora if not _rows(layout, name, c, "rows_kept"))
+    unread = [c for c in without if not _rows(layout, STAGES[0].name, c, "rows_in")]
     description = "documents in every corpus of the run"
     if without:
         what = "holds no record that could be read" if unread else "has no document left, all were rejected"
-        description = f"{', '.join(unread or without)} {what}: see the quarantine of {name} for the reasons"
+        description = f"{', '.join(unread or without)} {what}: `gristmill funnel {without[0]}` says why"
     return dg.AssetCheckResult(
         passed=not without,
         severity=dg.AssetCheckSeverity.ERROR if unread else dg.AssetCheckSeverity.WARN,
         description=description,
     )
+
+
+def _rows(layout: Layout, asset: str, corpus: str, field: str) -> int:
+    found = (layout.require_report(asset, p) for p in layout.committed(asset) if p.corpus == corpus)
+    return sum(int(report[field]) for report in found)
 
 
 def _document_check(

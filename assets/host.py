@@ -23,6 +23,7 @@ class WorkerHost:
         self._mark = ""
         self._answers: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._sink: IO[str] = sys.stderr
+        self._threads: list[threading.Thread] = []
 
     def run(self, arguments: Sequence[str], variables: Mapping[str, str], sink: IO[str]) -> int:
         """Run one stage and wait; whatever interrupts the wait ends the process and all below it.
@@ -63,6 +64,8 @@ class WorkerHost:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0 if self._is_busy else _FAREWELL_SECONDS)
         end_supervised(process, self._mark)
+        for thread in self._threads:
+            thread.join(timeout=2)
 
     @property
     def _is_busy(self) -> bool:
@@ -75,23 +78,29 @@ class WorkerHost:
         self._answers, self._mark = queue.SimpleQueue(), uuid.uuid4().hex
         process = start_supervised(["-m", "pipelines.serve"], self._mark, {}, stdin=subprocess.PIPE)
         self._process = process
-        for read in (self._hear, self._drain):
-            threading.Thread(target=read, args=(process, self._answers), daemon=True).start()
+        self._threads = [
+            threading.Thread(target=read, args=(process, self._answers), daemon=True)
+            for read in (self._hear, self._drain)
+        ]
+        for thread in self._threads:
+            thread.start()
         return process
 
     @staticmethod
     def _hear(process: "subprocess.Popen[bytes]", answers: "queue.SimpleQueue[int | None]") -> None:
-        for raw in cast(IO[bytes], process.stdout):
-            answers.put(int(json.loads(raw)["code"]))
+        with cast(IO[bytes], process.stdout) as stdout:
+            for raw in stdout:
+                answers.put(int(json.loads(raw)["code"]))
         answers.put(None)
 
     def _drain(self, process: "subprocess.Popen[bytes]", _answers: object) -> None:
-        for raw in cast(IO[bytes], process.stderr):
-            text = raw.decode(errors="replace")
-            self.lines.append(text.rstrip())
-            with contextlib.suppress(ValueError, OSError):  # a sink that is closed or a full disk: keep draining
-                self._sink.write(text)
-                self._sink.flush()
+        with cast(IO[bytes], process.stderr) as stderr:
+            for raw in stderr:
+                text = raw.decode(errors="replace")
+                self.lines.append(text.rstrip())
+                with contextlib.suppress(ValueError, OSError):  # a sink that is closed or a full disk: keep draining
+                    self._sink.write(text)
+                    self._sink.flush()
 
 
 _FAREWELL_SECONDS = 8.0

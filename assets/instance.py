@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._serdes import ConfigurableClassData
+from sqlalchemy.exc import SQLAlchemyError
 
 from gristmill.core.errors import EnvironmentProblemError, SettingsError
 from gristmill.core.layout import Layout, storage_error
@@ -40,6 +41,12 @@ def open_instance(layout: Layout) -> dg.DagsterInstance:
     os.environ[HOME_VARIABLE] = str(home)
     try:
         return dg.DagsterInstance.from_config(str(home))
+    except (SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        raise EnvironmentProblemError(
+            f"can't write the Dagster instance in {home}: {reason}; free space there, mend its permissions, or point "
+            f"{HOME_VARIABLE} elsewhere, then run the same command again"
+        ) from None
     except dg.DagsterError as error:
         raise EnvironmentProblemError(
             f"can't open the Dagster instance in {home}: {' '.join(str(error).split())[:300]}; mend its dagster.yaml"

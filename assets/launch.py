@@ -18,9 +18,9 @@ from assets.partitions import register_partitions
 from assets.resources import Workers
 from gristmill.core.errors import GristmillError, SettingsError
 from gristmill.core.layout import Layout
-from gristmill.core.settings import default_settings_path, read_settings_file, resolve, to_plain
+from gristmill.core.settings import build, default_settings_path, read_settings_file, resolve, to_plain
 from pipelines.crawl.corpora import Corpus, load_corpus
-from pipelines.stages import stage
+from pipelines.stages import BY_NAME, stage
 
 ASSETS = tuple(asset for phase in PHASES for asset in phase.assets)
 PROCESS_TAG = "gristmill/process"  # who executes a run, to tell a run that goes on from one that was killed
@@ -66,7 +66,7 @@ def run_corpus(
             raise SettingsError(f"unknown asset {name!r}; known are {', '.join(ASSETS)}")
     path = settings_file or default_settings_path(layout.root)
     if path is not None:
-        read_settings_file(path)
+        check_settings(str(path))
     registered = load_corpus(layout, corpus)
     register_partitions(instance, registered)
     bury_dead_runs(instance)
@@ -74,6 +74,29 @@ def run_corpus(
     config = {"resources": {"workers": {"config": {k: v for k, v in resource.items() if v is not None}}}}
     with listening(listener), quiet(instance) as recorded, hosting():
         _run_phases(recorded, layout, registered, wanted, config, settings_file, is_fresh_tokenizer=is_fresh_tokenizer)
+
+
+def check_settings(path: str) -> None:
+    """Refuse a settings file now, rather than after the hours that the stages before the wrong section take.
+
+    Raises:
+        SettingsError: the first thing wrong in it.
+    """
+    from training import arguments
+
+    training = {
+        "training_plan": arguments.PlanSettings,
+        "pretrained_model": arguments.PretrainSettings,
+        "instruction_dataset": arguments.InstructionSettings,
+        "lora_adapter": arguments.LoraSettings,
+        "qlora_adapter": arguments.QloraSettings,
+    }
+    for name, section in read_settings_file(path).items():
+        settings_class = (
+            training[name] if name in training else BY_NAME[name].settings_class if name in BY_NAME else None
+        )
+        if settings_class is not None:  # Spark's own are checked by the worker, which starts with them
+            build(settings_class, section, f"settings file {path}, section {name}")
 
 
 def run_in_step(

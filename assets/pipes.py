@@ -64,8 +64,12 @@ class _Handler:
         return getattr(self._handler, name)
 
     def handle_message(self, message: Mapping[str, Any]) -> None:
-        if not self._news.hear(message):
+        if self._news.hear(message):
+            return
+        try:
             self._handler.handle_message(message)
+        except Exception as error:  # a full disk, say: the reader must live on, the worker's reason is still to come
+            listener().log(f"warning: Dagster could not record a message: {' '.join(str(error).split())[:200]}")
 
 
 class _LiveMessages(dg.PipesTempFileMessageReader):
@@ -191,6 +195,8 @@ def death(command: Sequence[str], code: int, lines: Sequence[str]) -> str:
     number = -code if code < 0 else code - 128 if code > 128 else 0
     how = f"was ended by signal {number}" if number else f"ended with exit code {code}"
     hint = " (the machine may be out of memory)" if number == 9 else ""
+    if lines and lines[-1].startswith("error: "):  # its reason did not come through Pipes
+        return lines[-1].removeprefix("error: ")
     said = "\n".join(lines)
     return f"{name} {how}{hint} without saying why" + (f"; its last lines:\n{said}" if said else "")
 

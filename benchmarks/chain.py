@@ -56,12 +56,21 @@ def shards_sha256(layout: Layout, corpus: str) -> str:
     return digest.hexdigest()
 
 
-class TreeMemory(threading.Thread):
-    """Samples the proportional set size of a process and all its descendants."""
+class TreeUse(threading.Thread):
+    """Samples memory (proportional set size) and CPU seconds of a process and all its descendants.
+
+    CPU is the last value seen of each process: what a process does after its last sample is missed.
+    """
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.process, self.peak, self.is_over = psutil.Process(pid), 0, False
+        self.cpu: dict[tuple[int, float], float] = {}
+
+    @property
+    def cpu_seconds(self) -> float:
+        """User and system seconds of every process seen."""
+        return sum(self.cpu.values())
 
     def run(self) -> None:
         while not self.is_over:
@@ -73,6 +82,8 @@ class TreeMemory(threading.Thread):
             for process in tree:
                 try:
                     total += process.memory_full_info().pss
+                    times = process.cpu_times()
+                    self.cpu[process.pid, process.create_time()] = times.user + times.system
                 except (psutil.Error, AttributeError):
                     continue
             self.peak = max(self.peak, total)
@@ -115,13 +126,13 @@ def main() -> int:
         env=environment,
         check=True,
     )
-    started, usage = time.monotonic(), os.times()
+    started = time.monotonic()
     child = subprocess.Popen([gristmill, "run", given.name, "--through", given.through], env=environment)
-    memory = TreeMemory(child.pid)
-    memory.start()
+    use = TreeUse(child.pid)
+    use.start()
     code = child.wait()
-    memory.is_over = True
-    seconds, after = time.monotonic() - started, os.times()
+    use.is_over = True
+    seconds = time.monotonic() - started
     layout = Layout(given.home)
     for stage, rows_in, kept, rejected in sums(layout, given.name):
         verdict = "ok" if rows_in == kept + rejected else "WRONG"
@@ -134,10 +145,8 @@ def main() -> int:
                 "exit_code": code,
                 "master": given.master,
                 "wall_seconds": round(seconds, 1),
-                "cpu_seconds": round(
-                    after.children_user + after.children_system - usage.children_user - usage.children_system, 1
-                ),
-                "peak_memory_gb": round(memory.peak / 1e9, 2),
+                "cpu_seconds": round(use.cpu_seconds, 1),
+                "peak_memory_gb": round(use.peak / 1e9, 2),
                 "clean_documents_rows_sha256": rows_sha256(layout, "clean_documents", given.name),
                 "token_shards_sha256": shards_sha256(layout, given.name),
             }

@@ -27,7 +27,7 @@ class Attempt:
         # What a killed run left is nobody's: a partition has one writer at a time.
         self._remove(self._layout.temporary_dir(self._asset, self._partition))
         try:
-            for folder in (self.output, self.quarantine):
+            for folder in (self.output, self.quarantine, posixpath.join(self.folder, "progress")):
                 self._make(folder)
         except OSError as error:
             raise storage_error(error, self.folder) from error

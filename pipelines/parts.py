@@ -1,5 +1,6 @@
 """One part file in, one kept part and one quarantine part out: what a map stage does inside a task."""
 
+import contextlib
 import hashlib
 import json
 import posixpath
@@ -254,11 +255,16 @@ class Heartbeat:
         """Say that `rows` rows were read, at most every two seconds."""
         if time.monotonic() - self._last >= _HEARTBEAT_SECONDS:
             self._last = time.monotonic()
-            self._layout.write_bytes(self._path, str(rows).encode())
+            self._write(str(rows))
 
     def done(self, rows: int) -> None:
         """Say that the part is finished with `rows` rows."""
-        self._layout.write_bytes(self._path, f"{rows} done".encode())
+        self._write(f"{rows} done")
+
+    def _write(self, text: str) -> None:
+        # Makes no folder: an attempt that was stopped takes its own away, and a task must not bring it back.
+        with contextlib.suppress(FileNotFoundError):
+            self._layout.fs.pipe_file(self._path, text.encode())
 
 
 def read_heartbeats(layout: Layout, folder: str) -> tuple[int, int]:

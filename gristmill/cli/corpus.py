@@ -65,12 +65,13 @@ def add(
 def list_(home: HomeOption = None, is_json: JsonOption = False) -> None:
     """Corpora, their segments, and how many segments of each stage are materialized."""
     from pipelines.crawl.corpora import list_corpora
+    from pipelines.segments import live_segments
     from pipelines.stages import STAGES
 
     layout = Layout(home)
     corpora = list_corpora(layout)
     partitioned = [stage.name for stage in STAGES if stage.is_partitioned]
-    done = {stage: Counter(p.corpus for p in layout.committed(stage)) for stage in partitioned} if corpora else {}
+    done = {stage: Counter(p.corpus for p in live_segments(layout, stage)) for stage in partitioned} if corpora else {}
     rows: list[dict[str, Any]] = [
         {
             "corpus": corpus.name,

@@ -173,6 +173,8 @@ class Layout:
                 return cast(dict[str, Any], json.load(file))
         except FileNotFoundError:
             return None
+        except NotADirectoryError as error:
+            raise storage_error(error, self.root) from None
         except json.JSONDecodeError as error:
             raise MissingDataError(f"{path} is not valid JSON ({error}): remove it and run again") from None
 

@@ -136,9 +136,13 @@ def _examine(candidate: _Candidate, kind: Kind | None) -> FoundFile | SkippedFil
     try:
         candidate.path.encode()
     except UnicodeEncodeError:
+        if not candidate.is_explicit:
+            return SkippedFile(repr(candidate.path), "its name is not valid UTF-8")
         raise CorpusError(f"{candidate.path!r}: the file's name is not valid UTF-8; rename it") from None
     try:
         if isinstance(candidate.fs, fsspec.get_filesystem_class("file")):
+            if not candidate.is_explicit and not Path(candidate.path).exists():
+                return _aside(candidate, "a link to nothing")
             mode = Path(candidate.path).stat().st_mode
             if not stat.S_ISREG(mode):
                 return _aside(candidate, "not a regular file")

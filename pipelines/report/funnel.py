@@ -95,7 +95,9 @@ def compute_funnel(layout: Layout, corpus: str, segments: Sequence[str] | None =
     Raises:
         CorpusError: the corpus is not registered.
     """
-    wanted = tuple(segments) if segments is not None else load_corpus(layout, corpus).segments
+    registered = load_corpus(layout, corpus)
+    wanted = tuple(segments) if segments is not None else registered.segments
+    crawl_files = {s: {f"file {f.name}": f.fingerprint for f in registered.files_of(s)} for s in wanted}
     reports: dict[str, dict[str, dict[str, Any]]] = {}
     rows: list[StageFunnel] = []
     for stage in STAGES:
@@ -103,20 +105,30 @@ def compute_funnel(layout: Layout, corpus: str, segments: Sequence[str] | None =
             continue
         found = {s: layout.report(stage.name, Partition(corpus, s)) for s in wanted}
         reports[stage.name] = {s: report for s, report in found.items() if report is not None}
-        rows.append(_stage_funnel(stage, wanted, reports))
+        rows.append(_stage_funnel(stage, wanted, reports, crawl_files))
     tally = next((row.tally for row in rows if row.stage == LANGUAGE_STAGE), {})
     languages = {k.removeprefix(LANGUAGE_PREFIX): n for k, n in tally.items() if k.startswith(LANGUAGE_PREFIX)}
     return Funnel(corpus, wanted, tuple(rows), _most_first(languages))
 
 
-def _stage_funnel(stage: Stage, segments: Sequence[str], reports: dict[str, dict[str, dict[str, Any]]]) -> StageFunnel:
+def _stage_funnel(
+    stage: Stage,
+    segments: Sequence[str],
+    reports: dict[str, dict[str, dict[str, Any]]],
+    crawl_files: dict[str, dict[str, str]],
+) -> StageFunnel:
     done = reports[stage.name]
     source = reports.get(stage.reads[0], {}) if stage.reads else {}
     stale = tuple(
         segment
         for segment, report in done.items()
-        if segment in source
-        and report.get("inputs", {}).get(stage.reads[0]) not in (None, source[segment].get("fingerprint"))
+        if (
+            not stage.reads and report.get("inputs", crawl_files[segment]) != crawl_files[segment]
+        )  # registered again with other files
+        or (
+            segment in source
+            and report.get("inputs", {}).get(stage.reads[0]) not in (None, source[segment].get("fingerprint"))
+        )
     )
     return StageFunnel(
         stage=stage.name,

@@ -11,6 +11,9 @@ MACHINE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPER
 """Errors of the machine, not of the data: trying again changes nothing, and a traceback says nothing."""
 
 
+_JVM_GONE = re.compile(r"Answer from Java side is empty|Connection(Refused|Reset)Error|Py4JNetworkError")
+
+
 def explain(error: BaseException, what: str) -> GristmillError | None:
     """The line for an error that is the machine's to mend, None for one that is a fault of ours.
 
@@ -20,10 +23,10 @@ def explain(error: BaseException, what: str) -> GristmillError | None:
     """
     if isinstance(error, GristmillError):
         return error
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
         is_known = error.errno in MACHINE_ERRORS
         return storage_error(error, str(error.filename or what)) if is_known else None
-    text = str(error)
+    text = f"{type(error).__name__}: {error}"
     if re.search(r"No space left on device|Errno 28\b", text):
         return EnvironmentProblemError(
             f"{what}: no space left on device, below the root or in Spark's scratch folder "
@@ -33,6 +36,11 @@ def explain(error: BaseException, what: str) -> GristmillError | None:
         return EnvironmentProblemError(
             f"{what}: Spark's driver ran out of memory; raise `driver_memory` in the section `spark` of the "
             "settings file (default 1g), then run the same command again"
+        )
+    if _JVM_GONE.search(text):
+        return EnvironmentProblemError(
+            f"{what}: Spark's JVM was killed, most likely for memory; free memory or use fewer cores "
+            "(GRISTMILL_SPARK_MASTER=local[1]), then run the same command again"
         )
     if re.search(r"Python worker (exited unexpectedly|failed to connect)|PYTHON_WORKER", text):
         return EnvironmentProblemError(

@@ -70,8 +70,10 @@ def spark_session(settings: SparkSettings, name: str) -> Iterator["SparkSession"
             yield session
         finally:
             started += [p for p in children() if p.pid not in before and p not in started]
-            _stop()
-            end(started)
+            try:
+                _stop()
+            finally:
+                end(started)
 
 
 @contextlib.contextmanager
@@ -147,7 +149,7 @@ def _stop() -> None:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    session = SparkSession.getActiveSession() or cast(Any, SparkSession)._instantiatedSession
+    session: Any = cast(Any, SparkSession)._instantiatedSession  # asking for the active one asks the JVM
     with contextlib.suppress(Py4JError, OSError):  # the JVM may be gone already: killed, or told by the same signal
         if session is not None:
             session.stop()
@@ -155,9 +157,11 @@ def _stop() -> None:
     gateway = context._gateway
     if gateway is None:
         return
-    with contextlib.suppress(Py4JError, OSError):
-        gateway.shutdown()
-    with contextlib.suppress(OSError):
-        gateway.proc.stdin.close()
-    context._gateway = context._jvm = None
-    cast(Any, SparkSession)._instantiatedSession = None
+    try:
+        with contextlib.suppress(Py4JError, OSError):
+            gateway.shutdown()
+        with contextlib.suppress(OSError):
+            gateway.proc.stdin.close()
+    finally:  # whatever is wrong with this JVM, the next session gets another
+        context._gateway = context._jvm = context._active_spark_context = None
+        cast(Any, SparkSession)._instantiatedSession = None

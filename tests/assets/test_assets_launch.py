@@ -44,6 +44,7 @@ def corpus(layout: Layout, folder: Path, name: str, files: int) -> Corpus:
 def toys(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> ToyWorkers:
     workers = ToyWorkers(layout)
     monkeypatch.setattr("assets.resources.run_worker", workers)
+    monkeypatch.setattr("assets.resources.run_hosted", workers.hosted)
     return workers
 
 
@@ -131,7 +132,10 @@ def test_a_tokenizer_that_is_there_is_kept_unless_a_fresh_one_is_asked_for(
     ears = Ears()
     run_corpus(instance, layout, "books", "token_shards", listener=ears)
     assert "tokenizer" not in toys.stages()
-    assert any("using v1" in line for line in ears.lines)
+    assert any("in force, v1, is used" in line for line in ears.lines)
+    (Path(layout.root) / "settings.yaml").write_text("tokenizer: {vocabulary_size: 5000}\n")
+    run_corpus(instance, layout, "books", "token_shards")
+    assert "tokenizer" in toys.stages(), "its settings have changed"
     toys.commands.clear()
     run_corpus(instance, layout, "books", "token_shards", is_fresh_tokenizer=True, is_forced=True)
     assert "tokenizer" in toys.stages()
@@ -147,7 +151,7 @@ def test_ctrl_c_cancels_the_run(
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
 
-    monkeypatch.setattr("assets.resources.run_worker", interrupted)
+    monkeypatch.setattr("assets.resources.run_hosted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_corpus(instance, layout, "books", "clean_documents")
     assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.CANCELED]

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from assets.counts import rows_of
 from gristmill.core.layout import Layout, Partition
+from gristmill.core.settings import to_plain
 from pipelines.stages import BY_NAME
 
 RECORDS = 7  # in every crawl file
@@ -35,6 +36,10 @@ class ToyWorkers:
             self._single(asset)
         return {}
 
+    def hosted(self, context: dg.AssetExecutionContext, arguments: Sequence[str]) -> dict[str, Any]:
+        """In the place of `run_hosted`."""
+        return self(context, ["-m", "pipelines.worker", *arguments])
+
     def stages(self) -> list[str]:
         return [c[2] for c in self.commands if c[1] == "pipelines.worker"]
 
@@ -60,7 +65,9 @@ class ToyWorkers:
 
     def _single(self, asset: str) -> None:
         folder = self.layout.join(asset, "v1") if asset == "tokenizer" else self.layout.join(asset)
-        self.layout.write_json(f"{folder}/report.json", {"created_at": "2026", "fingerprint": "f", "tokens": 5})
+        settings = to_plain(BY_NAME[asset].settings_class()) if asset in BY_NAME else {}
+        report = {"created_at": "2026", "fingerprint": "f", "tokens": 5, "settings": settings}
+        self.layout.write_json(f"{folder}/report.json", report)
 
     def _write(self, folder: str, rows: int) -> None:
         self.layout.fs.makedirs(folder, exist_ok=True)

@@ -168,10 +168,18 @@ def test_killed_it_leaves_nothing_half_and_the_next_run_finishes(root: Path, sum
     finish(root, sums)
 
 
+def command_line(process: psutil.Process) -> str:
+    """Empty for a process that has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def test_a_killed_python_worker_is_started_again(root: Path, sums) -> None:
     run = start(root, "--master", "local[2]")
     wait_until_writing(root)
-    workers = [p for p in family(run) if "pyspark.daemon" in " ".join(p.cmdline()) and not p.children()]
+    workers = [p for p in family(run) if "pyspark.daemon" in command_line(p) and not p.children()]
     workers[0].kill()
     _, errors = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 0, errors
@@ -308,7 +316,7 @@ def test_a_standalone_cluster_writes_the_same(root: Path, tmp_path: Path, sums) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--master", "yarm"), "--master: master is 'yarm'"),
+        (("--master", "yarm"), "settings of spark: master is 'yarm'"),
         (("--settings", "{bands: 3"), "--settings is not valid JSON"),
         (("--settings", '{"bands": 0}'), "bands is 0"),
         (("--settings", '{"band": 3}'), "unknown setting 'band'"),
