@@ -119,17 +119,7 @@ def _stage_funnel(
 ) -> StageFunnel:
     done = reports[stage.name]
     source = reports.get(stage.reads[0], {}) if stage.reads else {}
-    stale = tuple(
-        segment
-        for segment, report in done.items()
-        if (
-            not stage.reads and report.get("inputs", crawl_files[segment]) != crawl_files[segment]
-        )  # registered again with other files
-        or (
-            segment in source
-            and report.get("inputs", {}).get(stage.reads[0]) not in (None, source[segment].get("fingerprint"))
-        )
-    )
+    stale = tuple(s for s, report in done.items() if _is_stale(report, stage, source.get(s), crawl_files[s]))
     return StageFunnel(
         stage=stage.name,
         group=stage.group,
@@ -145,6 +135,14 @@ def _stage_funnel(
         cpu_seconds=round(sum(float(report.get("cpu_seconds", 0.0)) for report in done.values()), 3),
         tally=_most_first(_add(report.get("tally", {}) for report in done.values())),
     )
+
+
+def _is_stale(report: dict[str, Any], stage: Stage, source: dict[str, Any] | None, crawl_files: dict[str, str]) -> bool:
+    """Whether a segment was made from crawl files, or from a segment before it, that are others now."""
+    inputs: dict[str, Any] = report.get("inputs") or {}
+    if not stage.reads:
+        return bool(inputs) and inputs != crawl_files
+    return source is not None and inputs.get(stage.reads[0]) not in (None, source.get("fingerprint"))
 
 
 def _sum(reports: Iterable[dict[str, Any]], field: str) -> int:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MASTER_VARIABLE = "GRISTMILL_SPARK_MASTER"
 TASK_ATTEMPTS = 4  # Spark's own default on a cluster; a local master has 1 unless told
+JVM_FAREWELL_SECONDS = 5.0  # it leaves when its standard input ends; what stays is ended by force
 _LOCAL = re.compile(r"local(\[(\d+|\*)\])?")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -162,6 +164,8 @@ def _stop() -> None:
             gateway.shutdown()
         with contextlib.suppress(OSError):
             gateway.proc.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            gateway.proc.wait(timeout=JVM_FAREWELL_SECONDS)
     finally:  # whatever is wrong with this JVM, the next session gets another
         context._gateway = context._jvm = context._active_spark_context = None
         cast(Any, SparkSession)._instantiatedSession = None

@@ -158,6 +158,9 @@ def test_row_groups_stay_small(layout: Layout, monkeypatch: pytest.MonkeyPatch) 
 
 def test_heartbeats(layout: Layout) -> None:
     folder = layout.join(".tmp/attempt")
+    Heartbeat(layout, PartTask("s", layout.root, "c", "0", "", "a", folder, {})).done(5)
+    assert not layout.fs.exists(folder), "an attempt that is gone is not brought back"
+    layout.fs.makedirs(f"{folder}/progress")
     for part, rows in (("a", 5), ("b", 7)):
         Heartbeat(layout, PartTask("s", layout.root, "c", "0", "", part, folder, {})).done(rows)
     assert read_heartbeats(layout, folder) == (12, 2)

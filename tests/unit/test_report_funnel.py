@@ -67,6 +67,11 @@ def test_a_partial_chain_says_what_is_missing(layout: Layout, corpus: str) -> No
     assert funnel.documents_kept == 20
 
 
+def test_a_segment_made_from_other_crawl_files_is_out_of_date(layout: Layout, corpus: str) -> None:
+    commit(layout, "extracted_documents", "00000", 10, {}, inputs={"file gone.warc.gz": "old"})
+    assert compute_funnel(layout, corpus).stage("extracted_documents").segments_stale == ("00000",)
+
+
 def test_a_segment_made_from_replaced_input_is_out_of_date(layout: Layout, corpus: str) -> None:
     commit(layout, "extracted_documents", "00000", 10, {}, fingerprint="new")
     commit(layout, "language_filtered_documents", "00000", 10, {}, inputs={"extracted_documents": "old"})
