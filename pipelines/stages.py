@@ -7,10 +7,13 @@ the data and in the reports.
 The module of a `cluster` stage has `run(spark, layout, partition, settings, reporter, *, is_forced)`, of a `pack`
 stage `pack_segment(task)`, of a `single` stage `run(layout, settings, reporter, *, is_forced)`; all have Settings,
 REASONS and LIBRARIES. The module of a map stage holds:
-    Settings          a frozen dataclass; every threshold a named, cited field
+    Settings          a frozen dataclass; every threshold a named, cited field; a field whose default is given by
+                      `gristmill.core.settings.scoring` changes the signals, any other only the decision
     REASONS           reason -> one line that says it to a person
     score(batch, settings[, side]) -> batch with signal columns; "_"-prefixed columns are never written
     decide(batch, settings) -> verdicts (pipelines.schema.VERDICT_SCHEMA), null reason = keep
+    edit(batch, settings) -> batch  only where kept documents' text changes; it sees the kept rows alone
+    files(settings) -> paths        only where settings name files whose content changes the result
     read(task, settings, tally) -> iterator of record batches only where the source is not the stage before;
                                                               `tally` is a Counter for what is not a row
     load_side_input(layout, partition) -> object              only where the decision needs another asset

@@ -23,6 +23,7 @@ from gristmill.core.errors import SettingsError
 T = TypeVar("T")
 SETTINGS_VARIABLE = "GRISTMILL_SETTINGS"
 SETTINGS_NAME = "settings.yaml"
+_SCORING = "is_scoring"
 SECTIONS = (
     "spark",
     "extracted_documents",
@@ -135,6 +136,23 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**converted)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{where}: {error}") from None
+
+
+def scoring(default: T) -> T:
+    """The default of a settings field that changes what is computed, not only what is decided from it.
+
+    Documents are scored again when such a field changes; for any other the stored signals are decided again.
+    """
+    metadata = {_SCORING: True}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: cast(Any, dict(default)), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def scoring_values(settings: object) -> dict[str, Any]:
+    """The fields declared with `scoring`, as JSON-ready values."""
+    names = {f.name for f in dataclasses.fields(cast(Any, settings)) if f.metadata.get(_SCORING)}
+    return {name: value for name, value in to_plain(settings).items() if name in names}
 
 
 def to_plain(settings: object) -> dict[str, Any]:
