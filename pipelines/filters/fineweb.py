@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from gristmill.core.settings import scoring
 from pipelines.decisions import Rule
 from pipelines.filters.gopher_repetition import duplicates
 from pipelines.filters.punctuation import TERMINAL
@@ -39,7 +40,7 @@ class FineWebSettings:
 
     min_punctuated_lines: float = 0.12  # share of lines that end in terminal punctuation
     max_short_lines: float = 0.67  # share of lines
-    short_line_characters: int = 30  # a line of so many code points or fewer is short
+    short_line_characters: int = scoring(30)  # a line of so many code points or fewer is short
     max_fineweb_duplicate_line_characters: float = 0.01  # code default; the paper: 0.1
     max_line_breaks: float = 0.3  # per word; code default, not in the paper
 

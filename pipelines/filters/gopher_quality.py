@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from gristmill.core.settings import scoring
 from pipelines.decisions import Rule
 from pipelines.filters.words import DocumentWords
 
@@ -53,8 +54,8 @@ class GopherQualitySettings:
     max_ellipsis_lines: float = 0.3  # share of lines
     min_alphabetic_words: float = 0.8  # share of words
     min_stop_words: int = 2  # distinct ones that occur
-    stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
-    bullets: tuple[str, ...] = ("\N{BULLET}", "-")
+    stop_words: tuple[str, ...] = scoring(("the", "be", "to", "of", "and", "that", "have", "with"))
+    bullets: tuple[str, ...] = scoring(("\N{BULLET}", "-"))
 
 
 def rules(settings: GopherQualitySettings) -> tuple[Rule, ...]:

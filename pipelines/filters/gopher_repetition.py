@@ -74,7 +74,7 @@ def rules(settings: GopherRepetitionSettings) -> tuple[Rule, ...]:
     )
 
 
-def signals(text: str, words: DocumentWords) -> dict[str, float | None]:
+def signals(text: str, words: DocumentWords, settings: GopherRepetitionSettings) -> dict[str, float | None]:
     """Every column of COLUMNS for one text; None where a share has nothing to be a share of."""
     size = len(text)
     found: dict[str, float | None] = dict.fromkeys(COLUMNS)

@@ -1,11 +1,23 @@
 """quality_filtered_documents: documents that read like prose somebody wrote to be read.
 
-Three published families of rules, asked in FineWeb's order: Gopher's repetition, Gopher's quality,
-FineWeb's own. Every signal is computed for every document, whatever failed before, and stored as a
-column, so that a limit can be decided again without reading a text.
+A list of published families of rules, asked in the order of FAMILIES. Every signal is computed for every
+document, whatever failed before, and stored as a column, so that a limit can be decided again without
+reading a text. A family is one module of this folder; it is added by its row in FAMILIES and its settings
+class among the bases of Settings, and holds:
+    FAMILY            its name, the prefix of its reasons
+    COLUMNS           signal column -> Arrow type; always there, null where there is nothing to say
+    REASONS           reason -> one line that says it to a person
+    a settings class  frozen dataclass; its field names are unique in the whole stage
+    rules(settings) -> rules, in the order they are asked
+    signals(text, words, settings) -> one value per column, for one document; or else
+    score(batch, settings) -> batch with its COLUMNS, for a whole batch
+    files(settings) -> paths            only where its settings name files
+    details(batch, settings) -> texts   only where a rejected row needs more said than its numbers (null: no more)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -18,56 +30,89 @@ from pipelines.filters.gopher_repetition import GopherRepetitionSettings
 from pipelines.filters.words import word_table
 
 LIBRARIES = ("spacy",)
-Family = Literal["gopher_repetition", "gopher_quality", "fineweb"]
-_FAMILIES: dict[Family, Any] = {
-    "gopher_repetition": gopher_repetition,
-    "gopher_quality": gopher_quality,
-    "fineweb": fineweb,
+FAMILIES: dict[str, ModuleType] = {
+    family.FAMILY: family
+    for family in (
+        gopher_repetition,
+        gopher_quality,
+        fineweb,
+    )
 }
-COLUMNS: dict[str, pa.DataType] = gopher_repetition.COLUMNS | gopher_quality.COLUMNS | fineweb.COLUMNS
-REASONS: dict[str, str] = gopher_repetition.REASONS | gopher_quality.REASONS | fineweb.REASONS
+ChosenFamily = Literal["gopher_repetition", "gopher_quality", "fineweb"]
+"""Families that decide only where the setting `families` names them; any other decides once it is configured."""
+
+COLUMNS: dict[str, pa.DataType] = {name: type_ for f in FAMILIES.values() for name, type_ in f.COLUMNS.items()}
+REASONS: dict[str, str] = {reason: line for f in FAMILIES.values() for reason, line in f.REASONS.items()}
+_CHOSEN = ("gopher_repetition", "gopher_quality", "fineweb")
 
 
 @dataclass(frozen=True)
 class Settings(FineWebSettings, GopherQualitySettings, GopherRepetitionSettings):
     """Which families decide, and the limits of each; the limits are cited where they are defined."""
 
-    families: tuple[Family, ...] = ("gopher_repetition", "gopher_quality", "fineweb")
+    families: tuple[ChosenFamily, ...] = ("gopher_repetition", "gopher_quality", "fineweb")
 
     def __post_init__(self) -> None:
-        unknown = [f for f in self.families if f not in _FAMILIES]
+        unknown = [f for f in self.families if f not in _CHOSEN]
         if unknown:
-            raise ValueError(f"families has {unknown[0]!r}; choose among {', '.join(_FAMILIES)}")
+            raise ValueError(f"families has {unknown[0]!r}; choose among {', '.join(_CHOSEN)}")
+        for base in type(self).__mro__[1:]:  # a family checks its own fields
+            check = vars(base).get("__post_init__")
+            if check is not None:
+                check(self)
 
 
-def rules(settings: Settings, families: tuple[Family, ...]) -> tuple[Rule, ...]:
-    """The rules of `families`, in the order they are asked, whatever order the setting names them in."""
-    return tuple(rule for name, family in _FAMILIES.items() if name in families for rule in family.rules(settings))
+def files(settings: Settings) -> tuple[str, ...]:
+    """The files that the families' settings name."""
+    return tuple(path for f in FAMILIES.values() if hasattr(f, "files") for path in f.files(settings))
+
+
+def rules(settings: Settings, families: Sequence[str]) -> tuple[Rule, ...]:
+    """The rules of `families`, in the order they are asked, whatever order they are named in."""
+    return tuple(rule for name, family in FAMILIES.items() if name in families for rule in family.rules(settings))
 
 
 def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
-    """Add COLUMNS, and `failed_rules`: all rules a document fails, those of families switched off too."""
+    """Add COLUMNS: the signals of every family, of those that do not decide too."""
     rows = [_signals(text or "", settings) for text in batch.column("text").to_pylist()]
-    for name, type_ in COLUMNS.items():
-        batch = with_column(batch, name, [row[name] for row in rows], type_)
-    return with_column(batch, "failed_rules", all_failures(batch, rules(settings, tuple(_FAMILIES))))
+    for family in FAMILIES.values():
+        if hasattr(family, "score"):
+            batch = family.score(batch, settings)
+            continue
+        for name, type_ in family.COLUMNS.items():
+            batch = with_column(batch, name, [row[name] for row in rows], type_)
+    return with_column(batch, "failed_rules", _failed_rules(batch, settings, tuple(FAMILIES)), _LIST)
 
 
 def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
-    """Reject by the first rule failed; the detail names the others. Compares columns and nothing else."""
-    asked = rules(settings, settings.families)
-    verdict = first_failure(batch, asked)
+    """Reject by the first rule failed; the detail says what the family adds and names the other rules failed."""
+    asked = [name for name in FAMILIES if name in settings.families or name not in _CHOSEN]
+    verdict = first_failure(batch, rules(settings, asked))
+    reasons: list[str | None] = verdict.column("reason").to_pylist()
     details = [
-        f"also fails {', '.join(failed[1:])}" if len(failed) > 1 else None
-        for failed in all_failures(batch, asked).to_pylist()
+        [f"also fails {', '.join(r for r in failed if r != reason)}"] if len(failed) > 1 else []
+        for reason, failed in zip(reasons, _failed_rules(batch, settings, asked), strict=True)
     ]
-    return with_column(verdict, "detail", details, pa.string())
+    for family in FAMILIES.values():
+        if hasattr(family, "details"):
+            for row, detail in enumerate(family.details(batch, settings)):
+                if detail is not None and reasons[row] in family.REASONS:
+                    details[row].insert(0, detail)
+    return with_column(verdict, "detail", ["; ".join(d) or None for d in details], pa.string())
 
 
-def _signals(text: str, settings: Settings) -> dict[str, float | None]:
+_LIST = pa.list_(pa.string())
+
+
+def _failed_rules(batch: pa.RecordBatch, settings: Settings, families: Sequence[str]) -> list[list[str]]:
+    failed: list[list[str]] = all_failures(batch, rules(settings, families)).to_pylist()
+    return [list(dict.fromkeys(row)) for row in failed]  # two rules may give the same reason
+
+
+def _signals(text: str, settings: Settings) -> dict[str, Any]:
     words = word_table().analyse(text)
-    return {
-        **gopher_repetition.signals(text, words),
-        **gopher_quality.signals(text, words, settings),
-        **fineweb.signals(text, words, settings),
-    }
+    found: dict[str, Any] = {}
+    for family in FAMILIES.values():
+        if hasattr(family, "signals"):
+            found |= family.signals(text, words, settings)
+    return found
