@@ -1,6 +1,7 @@
 """`gristmill corpus add` and `gristmill corpus list`."""
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,13 @@ from gristmill.core.layout import Layout
 if TYPE_CHECKING:
     from pipelines.crawl.corpora import Corpus
     from pipelines.crawl.kinds import Kind
+
+
+def _recipes() -> str:
+    """The built-in recipes, by their files: nothing heavy is imported for a line of help."""
+    folder = Path(__file__).parents[2] / "pipelines" / "recipes"
+    return ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+
 
 app = typer.Typer(help="Register corpora, and see which there are.", no_args_is_help=True)
 
@@ -31,6 +39,9 @@ def add(
     is_replacing: Annotated[
         bool, typer.Option("--replace", help="Take the place of a corpus that has other files.")
     ] = False,
+    recipe: Annotated[
+        str | None, typer.Option(help=f"Settings of this corpus alone: a YAML file, or {_recipes()}; none for none.")
+    ] = None,
     home: HomeOption = None,
     is_json: JsonOption = False,
 ) -> None:
@@ -38,7 +49,9 @@ def add(
     from pipelines.crawl.corpora import add_corpus
 
     layout = Layout(home)
-    corpus = add_corpus(layout, name, paths or [], kind=_kind(kind), segments=segments, is_replacing=is_replacing)
+    corpus = add_corpus(
+        layout, name, paths or [], kind=_kind(kind), segments=segments, is_replacing=is_replacing, recipe=recipe
+    )
     offer_partitions(layout, corpus)
     if is_json:
         print_json(
@@ -47,6 +60,7 @@ def add(
                 "segments": list(corpus.segments),
                 "files": len(corpus.files),
                 "bytes": corpus.bytes,
+                "recipe": _recipe(corpus),
                 "skipped": [{"path": s.path, "reason": s.reason} for s in corpus.skipped],
             }
         )
@@ -54,7 +68,7 @@ def add(
     out = console()
     out.print(
         f"corpus [bold]{plain(corpus.name)}[/]: {len(corpus.files)} files, {_bytes(corpus.bytes)}, "
-        f"{len(corpus.segments)} segments"
+        f"{len(corpus.segments)} segments" + (f", recipe {plain(corpus.recipe.name)}" if corpus.recipe else "")
     )
     for skipped in corpus.skipped:
         out.print(f"  left out {plain(skipped.path)}: {plain(skipped.reason)}")
@@ -78,6 +92,8 @@ def list_(home: HomeOption = None, is_json: JsonOption = False) -> None:
             "segments": len(corpus.segments),
             "files": len(corpus.files),
             "bytes": corpus.bytes,
+            "kinds": dict(Counter(file.kind for file in corpus.files)),
+            "recipe": _recipe(corpus),
             "materialized": {stage: done[stage][corpus.name] for stage in partitioned},
         }
         for corpus in corpora
@@ -88,11 +104,13 @@ def list_(home: HomeOption = None, is_json: JsonOption = False) -> None:
     if not rows:
         console().print(f"no corpus under {plain(layout.root)} yet: gristmill corpus add NAME PATH")
         return
-    shown = table("corpus", "#segments", "#files", "#size", "materialized (segments done)")
+    shown = table("corpus", "kind", "recipe", "#segments", "#files", "#size", "materialized (segments done)")
     for row in rows:
         stages = {stage: n for stage, n in row["materialized"].items() if n}
         shown.add_row(
             plain(row["corpus"]),
+            ", ".join(sorted(row["kinds"])),
+            plain(row["recipe"] or "–"),
             str(row["segments"]),
             f"{row['files']:,}",
             _bytes(row["bytes"]),
@@ -121,6 +139,10 @@ def _kind(name: str | None) -> "Kind | None":
     raise CorpusError(
         f"--kind {name} is unknown: give {', '.join(KINDS)}, or leave it out to have it told from the files"
     )
+
+
+def _recipe(corpus: "Corpus") -> str | None:
+    return corpus.recipe.name if corpus.recipe else None
 
 
 def _bytes(count: int) -> str:

@@ -1,7 +1,7 @@
 """The registry of corpora: `<root>/corpora/<name>.json` says which files a corpus has and in which segments."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from gristmill.core.errors import CorpusError, MissingDataError
@@ -11,6 +11,7 @@ from pipelines.crawl.commoncrawl import crawl_files, is_crawl_id
 from pipelines.crawl.discovery import FoundFile, SkippedFile, discover
 from pipelines.crawl.kinds import Kind
 from pipelines.crawl.segments import assign, default_segments
+from pipelines.recipes import Recipe, load_recipe
 
 FORMAT_VERSION = 1
 
@@ -35,6 +36,7 @@ class Corpus:
     files: tuple[CrawlFile, ...]
     skipped: tuple[SkippedFile, ...] = ()
     created_at: str = ""
+    recipe: Recipe | None = None  # settings of its own, as they were when it was registered
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -59,6 +61,7 @@ def add_corpus(
     kind: Kind | None = None,
     segments: int | None = None,
     is_replacing: bool = False,
+    recipe: str | None = None,
 ) -> Corpus:
     """Register the files below `paths` as corpus `name`; the same set again changes nothing.
 
@@ -69,19 +72,23 @@ def add_corpus(
         kind: what the files are; told from their content where it is None.
         segments: how many partitions, at most one per file; by size where it is None.
         is_replacing: put these files in the place of a corpus that has others.
+        recipe: a built-in recipe or a settings file, whose content is stored; None leaves a registered corpus its
+            own, `none` takes it away.
 
     Raises:
         CorpusError: one line that says what is wrong with the name, a path or a file, and the way out.
+        SettingsError: the same of the recipe.
     """
     if not is_safe_name(name):
         raise CorpusError(f"{name!r} can't name a corpus: use letters, digits, '.', '_' and '-' (not first), no '..'")
     if segments is not None and segments < 1:
         raise CorpusError(f"{segments} segments asked for corpus {name}: give 1 or more")
     known = _read(layout, name)
+    chosen = load_recipe(recipe) if recipe is not None else known.recipe if known is not None else None
     found, skipped, assignment = _find(name, paths, kind, segments)
     if known is not None:
         if segments is None and [_facts(f) for f in known.files] == [_facts(f) for f in found]:
-            return known
+            return _with_recipe(layout, known, chosen)
         if not is_replacing and _with_segments(found, assignment) != known.files:
             raise CorpusError(
                 f"corpus {name} is already registered with {_difference(known, found)}: "
@@ -89,10 +96,8 @@ def add_corpus(
             )
     files = _with_segments(found, assignment)
     if known is not None and files == known.files:
-        return known
-    corpus = Corpus(name, files, tuple(skipped), now())
-    layout.write_json(layout.corpus_path(name), {"format_version": FORMAT_VERSION, **asdict(corpus)})
-    return corpus
+        return _with_recipe(layout, known, chosen)
+    return _write(layout, Corpus(name, files, tuple(skipped), now(), chosen))
 
 
 def load_corpus(layout: Layout, name: str) -> Corpus:
@@ -117,6 +122,16 @@ def list_corpora(layout: Layout) -> list[Corpus]:
     """Every registered corpus, sorted by name."""
     names = [path.rsplit("/", 1)[-1].removesuffix(".json") for path in layout.parts(layout.join("corpora"), ".json")]
     return [corpus for name in sorted(names) if (corpus := _read(layout, name)) is not None]
+
+
+def _with_recipe(layout: Layout, known: Corpus, recipe: Recipe | None) -> Corpus:
+    """The same files under another recipe need no --replace: stages see that their settings have changed."""
+    return known if recipe == known.recipe else _write(layout, replace(known, recipe=recipe))
+
+
+def _write(layout: Layout, corpus: Corpus) -> Corpus:
+    layout.write_json(layout.corpus_path(corpus.name), {"format_version": FORMAT_VERSION, **asdict(corpus)})
+    return corpus
 
 
 def _find(
@@ -163,6 +178,7 @@ def _read(layout: Layout, name: str) -> Corpus | None:
             raise CorpusError(f"{path} has format {value['format_version']}, this version reads {FORMAT_VERSION}")
         files = tuple(CrawlFile(**file) for file in cast(list[dict[str, Any]], value["files"]))
         skipped = tuple(SkippedFile(**file) for file in cast(list[dict[str, Any]], value["skipped"]))
-        return Corpus(str(value["name"]), files, skipped, str(value["created_at"]))
+        recipe = Recipe(**value["recipe"]) if value.get("recipe") else None  # none in registrations of before 0.2
+        return Corpus(str(value["name"]), files, skipped, str(value["created_at"]), recipe)
     except (KeyError, TypeError, MissingDataError, UnicodeDecodeError):
         raise CorpusError(f"{path} is not a corpus registration: remove it and add the corpus again") from None
