@@ -1,8 +1,12 @@
 """Where everything lies under GRISTMILL_HOME. No other module joins a path of its own.
 
 <root>/corpora/<corpus>.json                                   the registration of a corpus
+<root>/corpora/<corpus>.<hash>.pages.parquet                   pages of it chosen from Common Crawl's index
+<root>/downloads/                                              crawl files until their partition is committed
 <root>/<asset>/corpus=<c>/segment=<s>/part-*.parquet           documents, with report.json as the commit
 <root>/quarantine/<asset>/corpus=<c>/segment=<s>/part-*.parquet
+<root>/signals/<asset>/corpus=<c>/segment=<s>/part-*.parquet   what was measured of every document, kept or not
+<root>/cache/                                                  may be removed at any time
 <root>/tokenizer/<version>/                                    tokenizer.json and its companions
 <root>/token_shards/corpus=<c>/segment=<s>/                    shard-*.arrow, spans-*.parquet, manifest.json
 <root>/models/<asset>/<run id>/                                checkpoints/, final/, metrics.jsonl, report.json
@@ -91,6 +95,14 @@ class Layout:
         """Folder of the rows that `asset` rejected in `partition`."""
         return self.join("quarantine", asset, partition.path)
 
+    def signals_dir(self, asset: str, partition: Partition) -> str:
+        """Folder of the signals that `asset` measured in `partition`."""
+        return self.join("signals", asset, partition.path)
+
+    def cache_path(self, name: str) -> str:
+        """A file that saves work and nothing else: it may be missing, or removed at any time."""
+        return self.join("cache", name)
+
     def new_temporary_dir(self, asset: str, partition: Partition) -> str:
         """A folder nobody reads, below the root so that a rename into place stays on one device."""
         return self.join(".tmp", asset, partition.path, uuid.uuid4().hex[:12])
@@ -132,6 +144,14 @@ class Layout:
     def corpus_path(self, corpus: str) -> str:
         """The registration of a corpus."""
         return self.join("corpora", f"{Partition(corpus).corpus}.json")
+
+    def selection_path(self, name: str) -> str:
+        """A file of the registry that lists chosen pages; `name` is one path component."""
+        return self.join("corpora", name)
+
+    def downloads_dir(self) -> str:
+        """Where crawl files from web servers lie until they are no longer needed."""
+        return self.join("downloads")
 
     def singleton_dir(self, asset: str) -> str:
         """Folder of an asset without partitions that is neither a model nor versioned."""

@@ -26,6 +26,7 @@ SETTINGS_NAME = "settings.yaml"
 _SCORING = "is_scoring"
 SECTIONS = (
     "spark",
+    "downloads",
     "extracted_documents",
     "language_filtered_documents",
     "quality_filtered_documents",
@@ -79,8 +80,15 @@ def default_settings_path(root: str) -> Path | None:
     return candidate if "://" not in root and candidate.is_file() else None
 
 
-def resolve(cls: type[T], section: str, root: str, settings_file: str | None, overrides: Mapping[str, Any]) -> T:
-    """The settings that hold: the defaults, then the settings file's section, then `overrides` that are not None.
+def resolve(
+    cls: type[T],
+    section: str,
+    root: str,
+    settings_file: str | None,
+    overrides: Mapping[str, Any],
+    recipe: Mapping[str, Any] | None = None,
+) -> T:
+    """The settings that hold: defaults, the corpus's recipe, the settings file, `overrides` that are not None.
 
     Args:
         cls: the settings dataclass.
@@ -88,15 +96,18 @@ def resolve(cls: type[T], section: str, root: str, settings_file: str | None, ov
         root: where settings.yaml is looked for when no file is named.
         settings_file: a YAML file, or None.
         overrides: from a command line or a launch form.
+        recipe: the same section of the recipe that the corpus was registered with.
 
     Raises:
         SettingsError: a file, a name or a value is wrong; the message names it.
     """
     path = settings_file or default_settings_path(root)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(recipe or {})
+    build(cls, values, f"recipe of the corpus, section {section}")
     if path is not None:
-        values = read_settings_file(path).get(section, {})
-        build(cls, values, f"settings file {path}, section {section}")
+        written = read_settings_file(path).get(section, {})
+        build(cls, written, f"settings file {path}, section {section}")
+        values |= {name: value for name, value in written.items() if value is not None}
     given = {name: value for name, value in overrides.items() if value is not None}
     return build(cls, values | given, f"settings of {section}")
 
@@ -149,9 +160,14 @@ def scoring(default: T) -> T:
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def scoring_names(cls: type) -> frozenset[str]:
+    """Names of the fields that a settings dataclass declares with `scoring`."""
+    return frozenset(f.name for f in dataclasses.fields(cast(Any, cls)) if f.metadata.get(_SCORING))
+
+
 def scoring_values(settings: object) -> dict[str, Any]:
     """The fields declared with `scoring`, as JSON-ready values."""
-    names = {f.name for f in dataclasses.fields(cast(Any, settings)) if f.metadata.get(_SCORING)}
+    names = scoring_names(type(settings))
     return {name: value for name, value in to_plain(settings).items() if name in names}
 
 

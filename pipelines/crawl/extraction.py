@@ -121,7 +121,7 @@ def read(task: PartTask, settings: Settings, tally: Counter[str]) -> Iterator[pa
     """
     for file in load_corpus(task.layout, task.corpus).files_of(task.segment):
         if file.path == task.source:
-            return read_records(task.corpus, file, settings.max_body_bytes, tally)
+            return read_records(task.corpus, file, settings.max_body_bytes, tally, task.layout)
     raise CorpusError(
         f"{task.source} is not in segment {task.segment} of corpus {task.corpus}: "
         f"it was registered again meanwhile; run the same command again"

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from gristmill.core.layout import Layout
 from pipelines.crawl.arc import arc_rows
 from pipelines.crawl.corpora import CrawlFile
 from pipelines.crawl.documents import jsonl_rows, parquet_rows, text_rows
 from pipelines.crawl.kinds import Kind
+from pipelines.crawl.opening import open_crawl_file
 from pipelines.crawl.rows import RECORD_SCHEMA, Row, document_id, host_of
-from pipelines.crawl.stored import open_stored
+from pipelines.crawl.selection import SelectedPages
 from pipelines.crawl.warc import warc_rows
 
 __all__ = ["RECORD_SCHEMA", "document_id", "read_records"]
@@ -28,7 +31,9 @@ _READERS: dict[Kind, Callable[[Any, int, Counter[str]], Iterator[Row]]] = {
 }
 
 
-def read_records(corpus: str, file: CrawlFile, max_body_bytes: int, tally: Counter[str]) -> Iterator[pa.RecordBatch]:
+def read_records(
+    corpus: str, file: CrawlFile, max_body_bytes: int, tally: Counter[str], layout: Layout | None = None
+) -> Iterator[pa.RecordBatch]:
     """Read one crawl file; at least one batch, of no rows where the file holds none.
 
     What can't be read is a row with a reason in `_broken`, in its place among its neighbours.
@@ -38,6 +43,7 @@ def read_records(corpus: str, file: CrawlFile, max_body_bytes: int, tally: Count
         file: as registered.
         max_body_bytes: larger payloads are `broken_oversized` and never held whole.
         tally: counts `record_<type>` and other facts that are not rows.
+        layout: where lists of chosen pages and downloads lie.
 
     Yields:
         Batches of RECORD_SCHEMA, up to BATCH_ROWS rows and about BATCH_BYTES of bodies.
@@ -48,8 +54,10 @@ def read_records(corpus: str, file: CrawlFile, max_body_bytes: int, tally: Count
     rows: list[Row] = []
     held = 0
     is_empty = True
-    with open_stored(file.path) as stored:
-        for row in _READERS[file.kind](stored, max_body_bytes, tally):
+    with open_crawl_file(file, layout) as stored:
+        is_selection = isinstance(stored, SelectedPages)
+        read = stored.rows if is_selection else partial(_READERS[file.kind], stored)
+        for row in read(max_body_bytes, tally):
             tally.update(row.notes)
             rows.append(row)
             held += len(row.body or b"")
@@ -62,12 +70,12 @@ def read_records(corpus: str, file: CrawlFile, max_body_bytes: int, tally: Count
 
 def _batch(corpus: str, file: CrawlFile, rows: list[Row]) -> pa.RecordBatch:
     columns: dict[str, list[Any]] = {
-        "doc_id": [document_id(corpus, file.name, row.offset) for row in rows],
+        "doc_id": [document_id(corpus, row.warc_file or file.name, row.offset) for row in rows],
         "url": [row.url for row in rows],
         "host": [host_of(row.url) if row.url else None for row in rows],
         "corpus": [corpus] * len(rows),
         "segment": [file.segment] * len(rows),
-        "warc_file": [file.name] * len(rows),
+        "warc_file": [row.warc_file or file.name for row in rows],
         "warc_offset": [row.offset for row in rows],
         "fetched_at": [row.fetched_at for row in rows],
         "http_status": [row.http_status for row in rows],

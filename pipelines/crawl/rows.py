@@ -58,6 +58,7 @@ class Row:
     score: float | None = None
     threshold: float | None = None
     detail: str | None = None
+    warc_file: str | None = None  # where the record lies, where that is not the crawl file
     notes: list[str] = field(default_factory=list[str])  # names to count in the stage's tally
 
     def reject(self, reason: str, detail: str | None = None) -> "Row":

@@ -12,7 +12,7 @@ TRAINING_SECTIONS = {"training_plan", "pretrained_model", "instruction_dataset",
 
 
 def test_sections_are_the_stages_and_the_training_assets() -> None:
-    assert set(SECTIONS) == {"spark"} | {row.name for row in STAGES} | TRAINING_SECTIONS
+    assert set(SECTIONS) == {"spark", "downloads"} | {row.name for row in STAGES} | TRAINING_SECTIONS
 
 
 def test_a_misspelt_section_is_one_clear_line(tmp_path: Path) -> None:
