@@ -13,7 +13,7 @@ from gristmill.core.layout import REPORT_NAME, Layout, Partition, storage_error
 class Attempt:
     """One attempt to write one partition of one asset; leaves nothing behind unless it commits.
 
-    Use as a context manager: write below `output` and `quarantine`, then call `commit`.
+    Use as a context manager: write below `output`, `quarantine` and `signals`, then call `commit`.
     """
 
     def __init__(self, layout: Layout, asset: str, partition: Partition) -> None:
@@ -21,13 +21,14 @@ class Attempt:
         self.folder = layout.new_temporary_dir(asset, partition)
         self.output = posixpath.join(self.folder, "output")
         self.quarantine = posixpath.join(self.folder, "quarantine")
+        self.signals = posixpath.join(self.folder, "signals")
         self.is_committed = False
 
     def __enter__(self) -> Self:
         # What a killed run left is nobody's: a partition has one writer at a time.
         self._remove(self._layout.temporary_dir(self._asset, self._partition))
         try:
-            for folder in (self.output, self.quarantine, posixpath.join(self.folder, "progress")):
+            for folder in (self.output, self.quarantine, self.signals, posixpath.join(self.folder, "progress")):
                 self._make(folder)
         except OSError as error:
             raise storage_error(error, self.folder) from error
@@ -46,12 +47,15 @@ class Attempt:
         """Move the files into place and write `report` last."""
         final = self._layout.partition_dir(self._asset, self._partition)
         rejected = self._layout.quarantine_dir(self._asset, self._partition)
+        measured = self._layout.signals_dir(self._asset, self._partition)
         fs = self._layout.fs
         try:
             with contextlib.suppress(FileNotFoundError):
                 fs.rm(posixpath.join(final, REPORT_NAME))  # from here until the end, not there for any reader
-            for source, target in ((self.output, final), (self.quarantine, rejected)):
+            for source, target in ((self.signals, measured), (self.output, final), (self.quarantine, rejected)):
                 self._remove(target)
+                if source == self.signals and not self._layout.parts(source):
+                    continue  # most stages store none
                 fs.makedirs(posixpath.dirname(target), exist_ok=True)
                 if fs.exists(source):  # an object store has no empty folders
                     fs.mv(source, target, recursive=True)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,26 +37,42 @@ class Rule:
 
 def first_failure(batch: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatch:
     """Verdicts by the first rule, in the order given, that each row fails (VERDICT_SCHEMA)."""
-    rows = batch.num_rows
-    undecided: Any = pa.array([True] * rows, pa.bool_())
-    reason: Any = pa.nulls(rows, pa.string())
-    score: Any = pa.nulls(rows, pa.float64())
-    threshold: Any = pa.nulls(rows, pa.float64())
-    for rule in rules:
-        signal = cast(Any, batch.column(rule.column)).cast(pa.float64())
-        fails = pc.and_(undecided, _fails(batch, rule))
-        reason = pc.if_else(fails, rule.reason, reason)
-        score = pc.if_else(fails, signal, score)
-        threshold = pc.if_else(fails, rule.threshold, threshold)
-        undecided = pc.and_not(undecided, fails)
-    return pa.record_batch([reason, score, threshold, pa.nulls(rows, pa.string())], schema=VERDICT_SCHEMA)
+    failing = _failing(batch, rules)
+    is_rejected: npt.NDArray[np.bool_] = np.any(failing, axis=0, keepdims=True)[0]
+    first = np.where(is_rejected, failing.argmax(axis=0) if rules else 0, -1)
+    score = np.zeros(batch.num_rows)
+    for index in np.unique(first[is_rejected]):
+        chosen = first == index
+        signal: Any = cast(Any, batch.column(rules[index].column)).cast(pa.float64())
+        score[chosen] = signal.to_numpy(zero_copy_only=False)[chosen]
+    thresholds = np.array([*(rule.threshold for rule in rules), 0.0], np.float64)[first]
+    columns = [
+        _taken([rule.reason for rule in rules], first, ~is_rejected),
+        pa.array(score, pa.float64(), mask=~is_rejected),
+        pa.array(thresholds, pa.float64(), mask=~is_rejected),
+        pa.nulls(batch.num_rows, pa.string()),
+    ]
+    return pa.record_batch(columns, schema=VERDICT_SCHEMA)
 
 
 def all_failures(batch: pa.RecordBatch, rules: Sequence[Rule]) -> pa.Array:
     """The reasons of every rule, in the order given, that each row fails: a list of text per row."""
-    failed = [(rule.reason, _fails(batch, rule).to_pylist()) for rule in rules]
-    rows = [[reason for reason, fails in failed if fails[row]] for row in range(batch.num_rows)]
-    return pa.array(rows, pa.list_(pa.string()))
+    failing = _failing(batch, rules)
+    which = np.nonzero(failing.T)[1]
+    offsets = np.concatenate(([0], np.cumsum(failing.sum(axis=0)))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), _taken([rule.reason for rule in rules], which))
+
+
+def _failing(batch: pa.RecordBatch, rules: Sequence[Rule]) -> npt.NDArray[np.bool_]:
+    """Rules × rows: which row fails which rule."""
+    found = np.zeros((len(rules), batch.num_rows), np.bool_)
+    for index, rule in enumerate(rules):
+        found[index] = _fails(batch, rule).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _taken(values: Sequence[str], indexes: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_] | None = None) -> Any:
+    return cast(Any, pa.array(values, pa.string())).take(pa.array(indexes, pa.int64(), mask=mask))
 
 
 def _fails(batch: pa.RecordBatch, rule: Rule) -> Any:

@@ -10,13 +10,16 @@ from gristmill.core.layout import Layout, Partition
 from pipelines.stages import Stage
 
 
-def fingerprint(stage: Stage, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+def fingerprint(
+    stage: Stage, settings: Mapping[str, Any], inputs: Mapping[str, str], files: Mapping[str, str] | None = None
+) -> str:
     """Hash of all that decides a stage's output.
 
     Args:
         stage: whose code and libraries count.
         settings: the stage's settings as plain values.
         inputs: name of each input to that input's own fingerprint.
+        files: path of each file that the settings name, to the hash of its content (`pipelines.named_files`).
     """
     facts = {
         "stage": stage.name,
@@ -24,7 +27,30 @@ def fingerprint(stage: Stage, settings: Mapping[str, Any], inputs: Mapping[str, 
         "libraries": stage.libraries,
         "settings": settings,
         "inputs": dict(inputs),
+        "files": dict(files or {}),
     }
+    return _hash(facts)
+
+
+def score_fingerprint(stage: Stage, scoring: Mapping[str, Any], files: Mapping[str, str]) -> str:
+    """Hash of all that decides what is measured of one document, but for the document itself.
+
+    Args:
+        stage: whose code and libraries count.
+        scoring: the settings that are declared with `gristmill.core.settings.scoring`.
+        files: path to content hash, as above.
+    """
+    facts = {
+        "stage": stage.name,
+        "code": stage.code_version,
+        "libraries": stage.libraries,
+        "scoring": scoring,
+        "files": dict(files),
+    }
+    return _hash(facts)
+
+
+def _hash(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -62,5 +88,4 @@ def input_fingerprints(layout: Layout, stage: Stage, partition: Partition) -> di
 def _of_segment(clusters: Mapping[str, Any], partition: Partition) -> str:
     """Hash of what the clusters say of one segment: a new segment leaves the others true unless it touches them."""
     files = sorted((f["kind"], f["sha256"]) for f in clusters["files"] if f["segment"] == partition.segment)
-    facts = {"files": files, "signature_settings": clusters["signature_settings"]}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return _hash({"files": files, "signature_settings": clusters["signature_settings"]})

@@ -1,4 +1,4 @@
-"""One part file in, one kept part and one quarantine part out: what a map stage does inside a task."""
+"""One part file in; a kept, a quarantine and maybe a signals part out: what a map stage does inside a task."""
 
 import contextlib
 import hashlib
@@ -8,17 +8,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from types import ModuleType
 from typing import Any, Self, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.settings import build
 from pipelines.commit import unfinished_name
-from pipelines.decisions import verdicts
+from pipelines.judging import Scorer, judge
 from pipelines.schema import QUARANTINE_SCHEMA
+from pipelines.signals import Memory
 from pipelines.stages import stage
 
 BATCH_ROWS = 512
@@ -38,6 +39,8 @@ class PartTask:
     part: str  # name of the output part, without folder
     folder: str  # the attempt's temporary folder
     settings: dict[str, Any]
+    known: str = ""  # the signals part of a run before that measured the same way
+    known_sha256: str = ""
 
     def to_json(self) -> str:
         """The task as one line."""
@@ -66,6 +69,7 @@ class PartResult:
     part: str
     rows_in: int = 0
     rows_kept: int = 0
+    rows_scored: int = 0  # measured now, not recalled
     rejected: Counter[str] = field(default_factory=Counter[str])
     tally: Counter[str] = field(default_factory=Counter[str])
     files: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -91,7 +95,7 @@ class PartWriter:
         if self._schema is None:
             self._schema = batch.schema
         self._pending.append(batch)
-        self._pending_bytes += batch.nbytes
+        self._pending_bytes += sum(_bytes(column) for column in batch.columns)
         self.rows += batch.num_rows
         if self._pending_bytes >= ROW_GROUP_BYTES:
             self.flush()
@@ -146,78 +150,44 @@ def read_part(task: PartTask) -> Iterator[pa.RecordBatch]:
 
 
 def run_part(task: PartTask) -> PartResult:
-    """Read, score, decide, write: the whole of a map stage for one part."""
+    """Read, score or recall, decide, edit, write: the whole of a map stage for one part."""
     module = stage(task.stage).load()
     settings = build(module.Settings, task.settings, f"settings of {task.stage}")
     layout = task.layout
     started = time.process_time()
     result = PartResult(task.part)
-    kept_writer = PartWriter(layout, posixpath.join(task.folder, "output", task.part))
-    quarantine_writer = PartWriter(layout, posixpath.join(task.folder, "quarantine", task.part))
+    kept_writer, quarantine_writer, signals_writer = (
+        PartWriter(layout, posixpath.join(task.folder, folder, task.part))
+        for folder in ("output", "quarantine", "signals")
+    )
     side = (module.load_side_input(layout, task.partition),) if hasattr(module, "load_side_input") else ()
     source = module.read(task, settings, result.tally) if hasattr(module, "read") else read_part(task)
+    memory = Memory.load(layout, task.known, task.known_sha256) if task.known else None
+    scorer = Scorer(module, settings, side, memory)
     heartbeat = Heartbeat(layout, task)
     for batch in source:
         result.rows_in += batch.num_rows
         result.text_bytes_in += _text_bytes(batch)
-        for scored, verdict in _judge(module, batch, settings, side):
-            keep = verdict.column("reason").is_null()
-            kept = _without_scratch(scored.filter(keep))
+        for scored in scorer.score(batch):
+            if scored.signals is not None:
+                signals_writer.write(scored.signals)
+            kept, verdict = judge(module, scored, settings)
             kept_writer.write(kept)
-            quarantine_writer.write(_quarantine_rows(task.stage, scored, verdict))
+            quarantine_writer.write(_quarantine_rows(task.stage, scored.rows, verdict))
             result.rows_kept += kept.num_rows
             result.text_bytes_out += _text_bytes(kept)
             result.rejected.update(r for r in verdict.column("reason").to_pylist() if r is not None)
             if hasattr(module, "tally"):
                 result.tally.update(module.tally(kept))
         heartbeat.beat(result.rows_in)
-    for writer, kind in ((kept_writer, "kept"), (quarantine_writer, "quarantine")):
+    result.rows_scored = scorer.rows_scored
+    for writer, kind in ((kept_writer, "kept"), (quarantine_writer, "quarantine"), (signals_writer, "signals")):
         written = writer.close()
         if written is not None:
             result.files.append(written | {"kind": kind})
     result.cpu_seconds = time.process_time() - started
     heartbeat.done(result.rows_in)
     return result
-
-
-def _judge(
-    module: ModuleType, batch: pa.RecordBatch, settings: Any, side: tuple[Any, ...]
-) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Score and decide a batch; if that raises, row by row, so that only the culprit is lost.
-
-    A row that raises by itself is rejected as `broken_row`; its neighbours go their way.
-    """
-    try:
-        scored = module.score(batch, settings, *side)
-        yield scored, module.decide(scored, settings)
-    except (MemoryError, OSError):
-        raise  # the machine's trouble, not the row's
-    except Exception:
-        if batch.num_rows == 0:
-            raise
-        # The scored schema, so that every slice fits the part's file, comes from a batch of no rows.
-        empty = module.score(batch.slice(0, 0), settings, *side)
-        for row in range(batch.num_rows):
-            single = batch.slice(row, 1)
-            try:
-                scored = module.score(single, settings, *side)
-                yield scored, module.decide(scored, settings)
-            except Exception as error:
-                yield (
-                    _null_row(single, empty.schema),
-                    verdicts(["broken_row"], details=[type(error).__name__]),
-                )
-
-
-def _null_row(row: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """`row` as if scored, without a signal: it must fit the file, whose kept part it never reaches."""
-    columns = [
-        row.column(f.name)
-        if f.name in row.schema.names and row.schema.field(f.name).type == f.type
-        else pa.nulls(1, f.type)
-        for f in schema
-    ]
-    return pa.record_batch(columns, schema=schema)
 
 
 def _quarantine_rows(stage_name: str, scored: pa.RecordBatch, verdict: pa.RecordBatch) -> pa.RecordBatch:
@@ -232,15 +202,22 @@ def _quarantine_rows(stage_name: str, scored: pa.RecordBatch, verdict: pa.Record
     return pa.record_batch(columns, schema=QUARANTINE_SCHEMA)
 
 
-def _without_scratch(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch.select([name for name in batch.schema.names if not name.startswith("_")])
+def _bytes(column: Any) -> int:
+    """Size of what a column says, however its buffers came about: a row group ends at the same row every time."""
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return 4 * len(column) + _bytes(column.flatten())
+    if kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+        return 4 * len(column) + int(cast(Any, pc).sum(cast(Any, pc).binary_length(column)).as_py() or 0)
+    try:
+        return len(column) * kind.bit_width // 8
+    except ValueError:  # a type of no fixed width, which no stage writes today
+        return int(column.nbytes)
 
 
 def _text_bytes(batch: pa.RecordBatch) -> int:
     if "text" not in batch.schema.names:
         return 0
-    import pyarrow.compute as pc
-
     return int(cast(Any, pc).sum(cast(Any, pc).binary_length(batch.column("text"))).as_py() or 0)
 
 

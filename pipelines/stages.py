@@ -11,7 +11,8 @@ REASONS and LIBRARIES. The module of a map stage holds:
                       `gristmill.core.settings.scoring` changes the signals, any other only the decision
     REASONS           reason -> one line that says it to a person
     score(batch, settings[, side]) -> batch with signal columns; "_"-prefixed columns are never written
-    decide(batch, settings) -> verdicts (pipelines.schema.VERDICT_SCHEMA), null reason = keep
+    decide(batch, settings) -> verdicts (pipelines.schema.VERDICT_SCHEMA), null reason = keep; columns beyond these
+                              go with the kept rows: what follows from signals and settings together
     edit(batch, settings) -> batch  only where kept documents' text changes; it sees the kept rows alone
     files(settings) -> paths        only where settings name files whose content changes the result
     read(task, settings, tally) -> iterator of record batches only where the source is not the stage before;
@@ -19,6 +20,12 @@ REASONS and LIBRARIES. The module of a map stage holds:
     load_side_input(layout, partition) -> object              only where the decision needs another asset
     tally(batch) -> mapping of counters                       only where the report adds its own numbers
     LIBRARIES         distributions whose version changes the result
+Where Settings has scoring fields, the signals of all rows are stored (pipelines.signals), and `decide` and `edit` must
+do with these and the source's columns: when they are recalled there are no scratch columns. Then the module may have
+    READS             the columns of the source that `score` reads; all, where it does not say
+    FILLS             columns of the source that `score` sets; new ones need not be named
+    SETTINGS_OF_REASONS   reason -> the setting that it depends on, only for what is decided without rules
+    rules(settings, families) -> rules  where it is decided by rules
 """
 
 import hashlib

@@ -6,19 +6,22 @@ code that is not 0.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from gristmill.core.errors import SettingsError, one_line
+from gristmill.core.errors import GristmillError, SettingsError, one_line
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter, open_reporter
 from gristmill.core.settings import read_overrides, resolve
+from pipelines.crawl.corpora import recipe_of
+from pipelines.plan import Plan, SettingsOf, plan_all
 from pipelines.spark.errors import explain, in_words
 from pipelines.spark.session import MASTER_VARIABLE, SparkSettings, spark_session
 from pipelines.stages import Stage, stage
@@ -50,27 +53,60 @@ def run_stage(
     stage_row: Stage,
     layout: Layout,
     partitions: Sequence[Partition],
-    settings: Any,
+    settings_of: SettingsOf,
     reporter: Reporter,
     *,
     spark_settings: SparkSettings | None = None,
     is_forced: bool = False,
     open_session: OpenSession = spark_session,
 ) -> dict[str, dict[str, Any]]:
-    """Run `stage_row`; returns the committed report of each partition (or of the single result) by key."""
+    """Run `stage_row`; returns the committed report of each partition (or of the single result) by key.
+
+    Spark is started only for partitions that are out of date, and told of these alone.
+    """
     if stage_row.kind == "single":
-        return {stage_row.name: stage_row.load().run(layout, settings, reporter, is_forced=is_forced)}
-    spark_settings = spark_settings or SparkSettings()
-    started = time.monotonic()
-    with open_session(spark_settings, f"gristmill {stage_row.name}") as spark:
-        reporter.info(f"Spark {spark.version} on {spark_settings.master} ready in {time.monotonic() - started:.1f} s")
-        try:
+        return {stage_row.name: stage_row.load().run(layout, settings_of(None), reporter, is_forced=is_forced)}
+    reports: dict[str, dict[str, Any]] = {}
+    plans: list[Plan] = []
+    problem: GristmillError | None = None
+    if stage_row.kind == "cluster":
+        current = {} if is_forced else {p: _clusters(stage_row, layout, p, settings_of(p.corpus)) for p in partitions}
+        reports = {p.key: report | {"is_reused": True} for p, report in current.items() if report is not None}
+    else:
+        plans, problem = plan_all(layout, stage_row, partitions, settings_of, is_forced=is_forced)
+        reports = {p.partition.key: p.committed | {"is_reused": True} for p in plans if p.committed and p.is_current}
+    for key in reports:
+        reporter.info(f"{stage_row.name} {key}: already there for the same inputs, settings and code")
+    left = [partition for partition in partitions if partition.key not in reports]
+    pending = [plan for plan in plans if plan.partition.key not in reports]
+    if pending or (left and stage_row.kind == "cluster"):
+        with _session(open_session, spark_settings or SparkSettings(), stage_row, reporter) as spark:
             if stage_row.kind == "cluster":
                 cluster = stage_row.load().run
-                return {p.key: cluster(spark, layout, p, settings, reporter, is_forced=is_forced) for p in partitions}
-            from pipelines.spark.run import run_map_stage
+                for p in left:
+                    reports[p.key] = cluster(spark, layout, p, settings_of(p.corpus), reporter, is_forced=is_forced)
+            else:
+                from pipelines.spark.run import run_map_stage
 
-            return run_map_stage(spark, layout, stage_row, partitions, settings, reporter, is_forced=is_forced)
+                reports |= run_map_stage(spark, layout, pending, reporter)
+    if problem is not None:
+        raise problem
+    return {partition.key: reports[partition.key] for partition in partitions}
+
+
+def _clusters(stage_row: Stage, layout: Layout, partition: Partition, settings: Any) -> dict[str, Any] | None:
+    return stage_row.load().reusable(layout, partition, settings)
+
+
+@contextlib.contextmanager
+def _session(
+    open_session: OpenSession, settings: SparkSettings, stage_row: Stage, reporter: Reporter
+) -> Generator[Any]:
+    started = time.monotonic()
+    with open_session(settings, f"gristmill {stage_row.name}") as spark:
+        reporter.info(f"Spark {spark.version} on {settings.master} ready in {time.monotonic() - started:.1f} s")
+        try:
+            yield spark
         except Exception as error:
             raise in_words(error, stage_row.name) from None
 
@@ -86,19 +122,23 @@ def main(arguments: Sequence[str] | None = None, *, open_session: OpenSession = 
             partitions = [Partition.parse(key) for key in given.partition]
             if stage_row.kind != "single" and not partitions:
                 raise SettingsError(f"{stage_row.name} works on partitions: give --partition CORPUS|SEGMENT")
-            settings = resolve(
-                stage_row.settings_class,
-                stage_row.name,
-                layout.root,
-                given.settings_file,
-                read_overrides(given.settings),
-            )
+            overrides = read_overrides(given.settings)
+
+            def settings_of(corpus: str | None) -> Any:
+                recipe = recipe_of(layout, corpus) if corpus is not None else None
+                own = recipe.of(stage_row.name) if recipe is not None else None
+                return resolve(
+                    stage_row.settings_class, stage_row.name, layout.root, given.settings_file, overrides, own
+                )
+
+            for corpus in sorted({p.corpus for p in partitions}) or [None]:
+                settings_of(corpus)  # what is wrong in them is said before anything starts
             spark_settings = spark_settings_of(layout, given.settings_file, given.master)
             reports = run_stage(
                 stage_row,
                 layout,
                 partitions,
-                settings,
+                settings_of,
                 reporter,
                 spark_settings=spark_settings,
                 is_forced=given.force,

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from gristmill.core.errors import CorpusError, MissingDataError
 from gristmill.core.layout import Layout, is_safe_name
 from pipelines.commit import now
-from pipelines.crawl.commoncrawl import crawl_files, is_crawl_id
+from pipelines.crawl.commoncrawl import CrawlChoice, crawl_files, is_crawl_id
 from pipelines.crawl.discovery import FoundFile, SkippedFile, discover
 from pipelines.crawl.kinds import Kind
 from pipelines.crawl.segments import assign, default_segments
@@ -62,18 +63,20 @@ def add_corpus(
     segments: int | None = None,
     is_replacing: bool = False,
     recipe: str | None = None,
+    choice: CrawlChoice | None = None,
 ) -> Corpus:
     """Register the files below `paths` as corpus `name`; the same set again changes nothing.
 
     Args:
         layout: where the registry lies.
         name: one path component of letters, digits, '.', '_' and '-'.
-        paths: files or folders, local or fsspec URLs; empty for a Common Crawl id.
+        paths: files or folders, local or fsspec URLs, or a Common Crawl id alone; empty where the name is one.
         kind: what the files are; told from their content where it is None.
         segments: how many partitions, at most one per file; by size where it is None.
         is_replacing: put these files in the place of a corpus that has others.
         recipe: a built-in recipe or a settings file, whose content is stored; None leaves a registered corpus its
             own, `none` takes it away.
+        choice: what of a crawl is wanted; None for all of it.
 
     Raises:
         CorpusError: one line that says what is wrong with the name, a path or a file, and the way out.
@@ -85,7 +88,7 @@ def add_corpus(
         raise CorpusError(f"{segments} segments asked for corpus {name}: give 1 or more")
     known = _read(layout, name)
     chosen = load_recipe(recipe) if recipe is not None else known.recipe if known is not None else None
-    found, skipped, assignment = _find(name, paths, kind, segments)
+    found, skipped, assignment = _find(layout, name, paths, kind, segments, choice)
     if known is not None:
         if segments is None and [_facts(f) for f in known.files] == [_facts(f) for f in found]:
             return _with_recipe(layout, known, chosen)
@@ -118,6 +121,12 @@ def load_corpus(layout: Layout, name: str) -> Corpus:
     return corpus
 
 
+def recipe_of(layout: Layout, name: str) -> Recipe | None:
+    """The recipe of a corpus; None where it has none, or was never registered (data put there by hand)."""
+    corpus = _read(layout, name) if is_safe_name(name) else None
+    return corpus.recipe if corpus is not None else None
+
+
 def list_corpora(layout: Layout) -> list[Corpus]:
     """Every registered corpus, sorted by name."""
     names = [path.rsplit("/", 1)[-1].removesuffix(".json") for path in layout.parts(layout.join("corpora"), ".json")]
@@ -130,17 +139,31 @@ def _with_recipe(layout: Layout, known: Corpus, recipe: Recipe | None) -> Corpus
 
 
 def _write(layout: Layout, corpus: Corpus) -> Corpus:
+    from pipelines.crawl.selection import remove_other_selections
+
     layout.write_json(layout.corpus_path(corpus.name), {"format_version": FORMAT_VERSION, **asdict(corpus)})
+    remove_other_selections(layout, corpus.name, {file.path for file in corpus.files})
     return corpus
 
 
 def _find(
-    name: str, paths: Sequence[str], kind: Kind | None, segments: int | None
+    layout: Layout,
+    name: str,
+    paths: Sequence[str],
+    kind: Kind | None,
+    segments: int | None,
+    choice: CrawlChoice | None,
 ) -> tuple[list[FoundFile], list[SkippedFile], dict[str, str]]:
+    crawl = name if not paths else paths[0] if len(paths) == 1 and not Path(paths[0]).exists() else ""
+    if is_crawl_id(crawl):
+        found, assignment = crawl_files(layout, name, crawl, segments, choice or CrawlChoice())
+        return found, [], assignment
+    if choice is not None and not choice.is_all:
+        raise CorpusError(
+            f"corpus {name}: --host, --tld, --language, --mime and the limits choose pages of a Common Crawl id; "
+            f"give one in place of a path"
+        )
     if not paths:
-        if is_crawl_id(name):
-            found, assignment = crawl_files(name, segments)
-            return found, [], assignment
         raise CorpusError(
             f"corpus {name} needs a path: give folders or files, "
             f"or name it after a Common Crawl id such as CC-MAIN-2024-10"

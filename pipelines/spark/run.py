@@ -8,7 +8,6 @@ writes the same bytes under the same name.
 
 import contextlib
 import json
-import posixpath
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,13 +17,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from gristmill.core.errors import EnvironmentProblemError, GristmillError, MissingDataError, SettingsError, one_line
+from gristmill.core.errors import EnvironmentProblemError, GristmillError, MissingDataError, one_line
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
-from gristmill.core.settings import to_plain
 from pipelines.commit import Attempt, now
-from pipelines.fingerprint import fingerprint, input_fingerprints
 from pipelines.parts import PartResult, PartTask, run_part
+from pipelines.plan import Plan
 from pipelines.segments import live_segments
 from pipelines.spark.errors import explain
 from pipelines.spark.progress import Progress
@@ -38,33 +36,28 @@ RESULT_SCHEMA = "result string"
 
 
 def run_map_stage(
-    spark: "SparkSession",
-    layout: Layout,
-    stage_row: Stage,
-    partitions: Sequence[Partition],
-    settings: Any,
-    reporter: Reporter,
-    *,
-    is_forced: bool = False,
+    spark: "SparkSession", layout: Layout, plans: Sequence[Plan], reporter: Reporter
 ) -> dict[str, dict[str, Any]]:
-    """Run one map or pack stage over `partitions`; returns the report of each by partition key."""
-    progress = Progress(reporter, stage_row.name)
+    """Carry out the plans of one map or pack stage; returns the report of each by partition key."""
+    if not plans:
+        return {}
+    progress = Progress(reporter, plans[0].stage.name)
 
-    def one(partition: Partition) -> dict[str, Any]:
+    def one(plan: Plan) -> dict[str, Any]:
         try:
-            return _run_partition(spark, layout, stage_row, partition, settings, progress, is_forced=is_forced)
+            return _run_partition(spark, layout, plan, progress)
         except Exception as error:
-            raise (explain(error, f"{stage_row.name} {partition.key}") or error) from error
+            raise (explain(error, f"{plan.stage.name} {plan.partition.key}") or error) from error
 
     with progress, _Jobs(spark) as jobs:
-        futures = [jobs.submit(one, partition) for partition in partitions]
+        futures = [jobs.submit(one, plan) for plan in plans]
         wait(futures, return_when=FIRST_EXCEPTION)
         failed = [error for future in futures if future.done() and (error := future.exception())]
         # What one partition lacks, the others may have; what the machine lacks, or a fault of ours, none has.
         if failed and all(isinstance(e, GristmillError) and not isinstance(e, EnvironmentProblemError) for e in failed):
             wait(futures)
         reports = [future.result() for future in futures]
-    return {partition.key: report for partition, report in zip(partitions, reports, strict=True)}
+    return {plan.partition.key: report for plan, report in zip(plans, reports, strict=True)}
 
 
 class _Jobs:
@@ -85,66 +78,34 @@ class _Jobs:
         self._pool.shutdown(wait=True)
 
 
-def _run_partition(
-    spark: "SparkSession",
-    layout: Layout,
-    stage_row: Stage,
-    partition: Partition,
-    settings: Any,
-    progress: "Progress",
-    *,
-    is_forced: bool,
-) -> dict[str, Any]:
-    plain = to_plain(settings)
-    tasks, inputs = _plan(layout, stage_row, partition, plain)
-    mark = fingerprint(stage_row, plain, inputs)
-    committed = layout.report(stage_row.name, partition)
-    if committed is not None and committed.get("fingerprint") == mark and not is_forced:
-        progress.say(f"{stage_row.name} {partition.key}: already there for the same inputs, settings and code")
-        return committed | {"is_reused": True}
+def _run_partition(spark: "SparkSession", layout: Layout, plan: Plan, progress: "Progress") -> dict[str, Any]:
     started = time.monotonic()
-    with Attempt(layout, stage_row.name, partition) as attempt:
-        placed = [replace(task, folder=attempt.folder) for task in tasks]
+    row, key = plan.stage, f"{plan.stage.name} {plan.partition.key}"
+    with Attempt(layout, row.name, plan.partition) as attempt:
+        placed = [replace(task, folder=attempt.folder) for task in plan.tasks]
         progress.add(layout, attempt.folder, len(placed))
-        worker = run_part if stage_row.kind == "map" else stage_row.load().pack_segment
-        results = run_tasks(spark, placed, worker, f"{stage_row.name} {partition.key}")
+        worker = run_part if row.kind == "map" else row.load().pack_segment
+        results = run_tasks(spark, placed, worker, key)
         progress.finished(attempt.folder)
-        report = summarise(stage_row, partition, results) | {
-            "settings": plain,
-            "code_version": stage_row.code_version,
-            "libraries": stage_row.libraries,
-            "inputs": inputs,
-            "fingerprint": mark,
+        report = summarise(row, plan.partition, results) | {
+            "settings": plan.settings,
+            "code_version": row.code_version,
+            "libraries": row.libraries,
+            "inputs": plan.inputs,
+            "files_named": plan.files,
+            "fingerprint": plan.fingerprint,
             "engine": engine(spark),
             "seconds": round(time.monotonic() - started, 3),
             "created_at": now(),
         }
+        if plan.score_fingerprint is not None:
+            scored = sum(result.rows_scored for result in results)
+            is_redecided = plan.has_memory and scored == 0
+            report |= {"score_fingerprint": plan.score_fingerprint, "rows_scored": scored, "is_redecided": is_redecided}
+            if plan.has_memory:
+                progress.say(f"{key}: decided again from stored signals, {scored:,} of {report['rows_in']:,} measured")
         attempt.commit(report)
     return report
-
-
-def _plan(
-    layout: Layout, stage_row: Stage, partition: Partition, settings: dict[str, Any]
-) -> tuple[list[PartTask], dict[str, str]]:
-    """The tasks of a partition (without their folder) and the fingerprints of what they read."""
-
-    def task(source: str, part: str) -> PartTask:
-        segment = partition.segment or ""
-        return PartTask(stage_row.name, layout.root, partition.corpus, segment, source, part, "", settings)
-
-    if partition.segment is None:
-        raise SettingsError(f"{stage_row.name} works on segments: give --partition '{partition.corpus}|SEGMENT'")
-    if not stage_row.reads:
-        from pipelines.crawl.corpora import load_corpus
-
-        files = load_corpus(layout, partition.corpus).files_of(partition.segment)
-        tasks = [task(file.path, f"part-{index:05d}.parquet") for index, file in enumerate(files)]
-        return tasks, {f"file {file.name}": file.fingerprint for file in files}
-    inputs = input_fingerprints(layout, stage_row, partition)
-    source = layout.partition_dir(stage_row.reads[0], partition)
-    if stage_row.kind == "pack":
-        return [task(source, "segment")], inputs
-    return [task(path, posixpath.basename(path)) for path in layout.parts(source)], inputs
 
 
 def run_tasks(
@@ -196,6 +157,7 @@ def _guarded(worker: Callable[[PartTask], PartResult], line: str) -> str:
             "part": result.part,
             "rows_in": result.rows_in,
             "rows_kept": result.rows_kept,
+            "rows_scored": result.rows_scored,
             "rejected": result.rejected,
             "tally": result.tally,
             "files": result.files,
@@ -218,7 +180,12 @@ def summarise(stage_row: Stage, partition: Partition, results: Sequence[PartResu
     for result in results:
         rejected.update(result.rejected)
         tally.update(result.tally)
-    files = [file for result in results for file in result.files]
+    files: dict[str, list[dict[str, Any]]] = {"quarantine": [], "signals": []}
+    kept = [file for result in results for file in result.files if file["kind"] not in files]
+    for result in results:
+        for file in result.files:
+            if file["kind"] in files:
+                files[file["kind"]].append(file)
     return {
         "stage": stage_row.name,
         "corpus": partition.corpus,
@@ -227,9 +194,10 @@ def summarise(stage_row: Stage, partition: Partition, results: Sequence[PartResu
         "rows_kept": sum(r.rows_kept for r in results),
         "rows_rejected": dict(sorted(rejected.items())),
         "tally": dict(sorted(tally.items())),
-        "files": [f for f in files if f["kind"] != "quarantine"],
-        "quarantine_files": [f for f in files if f["kind"] == "quarantine"],
-        "bytes": sum(int(f["bytes"]) for f in files if f["kind"] != "quarantine"),
+        "files": kept,
+        "quarantine_files": files["quarantine"],
+        "signal_files": files["signals"],
+        "bytes": sum(int(file["bytes"]) for file in kept),
         "text_bytes_in": sum(r.text_bytes_in for r in results),
         "text_bytes_out": sum(r.text_bytes_out for r in results),
         "cpu_seconds": round(sum(r.cpu_seconds for r in results), 3),

@@ -87,13 +87,13 @@ def test_a_text_for_every_reason(reason: str) -> None:
     assert verdict["reason"] == reason
     assert verdict["score"] is not None
     assert verdict["threshold"] is not None
-    assert scored.column("failed_rules").to_pylist()[0].count(reason) == 1
+    assert verdict["failed_rules"].count(reason) == 1
 
 
 def test_prose_is_kept_with_every_signal() -> None:
     scored = quality.score(batch_of(PROSE), GOOD)
     assert quality.decide(scored, GOOD).column("reason").to_pylist() == [None]
-    assert scored.column("failed_rules").to_pylist() == [[]]
+    assert quality.decide(scored, GOOD).column("failed_rules").to_pylist() == [[]]
     assert all(scored.column(name).null_count == 0 for name in COLUMNS)
     assert {name: scored.schema.field(name).type for name in COLUMNS} == COLUMNS
 
@@ -109,7 +109,7 @@ def test_a_family_switched_off_does_not_decide_but_is_recorded() -> None:
     only_fineweb = replace(GOOD, families=("fineweb",))
     scored = quality.score(batch_of("The cat sat on the mat with two of the dogs."), only_fineweb)
     assert quality.decide(scored, only_fineweb).column("reason").to_pylist() == [None]
-    assert "gopher_quality.too_few_words" in scored.column("failed_rules").to_pylist()[0]
+    assert "gopher_quality.too_few_words" in quality.decide(scored, only_fineweb).column("failed_rules").to_pylist()[0]
 
 
 def test_the_detail_names_the_other_failures() -> None:
@@ -121,7 +121,7 @@ def test_a_share_equal_to_its_limit_is_kept() -> None:
     # 3 of 10 lines repeat; 0.3 stored as float32 is a little above 0.3.
     lines = [*"abcdefg", "a", "b", "c"]
     scored = quality.score(batch_of("\n".join(lines)), GOOD)
-    assert "gopher_repetition.duplicate_lines" not in scored.column("failed_rules").to_pylist()[0]
+    assert "gopher_repetition.duplicate_lines" not in quality.decide(scored, GOOD).column("failed_rules").to_pylist()[0]
 
 
 def test_no_rows() -> None:
