@@ -1,5 +1,5 @@
 """From bytes to text: byte order mark, HTTP header, meta tag, detection, in the order of the WHATWG Encoding and
-HTML standards, with two departures that a crawl needs (see `decode_html`)."""
+HTML standards, with three departures that a crawl needs (see `decode_html`)."""
 
 import codecs
 import re
@@ -7,11 +7,19 @@ from collections.abc import Iterator
 
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
-META_BYTES = 1024  # HTML standard, 13.2.3.3: how far a browser looks for a meta tag
+from pipelines.crawl.prescan import declared_charset
+
 _DETECT_BYTES = 1 << 16
-_META = re.compile(rb"<meta\s[^>]{0,512}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
-_XML = re.compile(rb"\s*<\?xml\s[^>]{0,256}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{2,40})[\"']", re.IGNORECASE)
+_UTF_16_BYTES, _UTF_16_NULS = 1024, 0.7  # markup is in Latin letters, whatever the language
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+# What the WHATWG labels mean in Python: these encodings hold vendors' extensions that the plain codecs lack.
+_SUPERSETS = {
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+    "iso8859-11": "cp874",
+}
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -26,7 +34,7 @@ def codec_for(label: str | None) -> str | None:
     if name is None:
         return None
     try:
-        found = codecs.lookup("gb18030" if name.lower() == "gbk" else name).name
+        found = codecs.lookup(_SUPERSETS.get(name.lower(), name)).name
     except LookupError:
         return None
     return {"utf-16": "utf-16-le"}.get(found, found)
@@ -35,9 +43,9 @@ def codec_for(label: str | None) -> str | None:
 def decode_html(data: bytes, declared: str | None = None) -> tuple[str, str]:
     """Decode a page; returns its text, valid in UTF-8, and the name of the codec that was used. Never raises.
 
-    Departures from the standard: what is valid UTF-8 beyond ASCII is read as UTF-8 though a one-byte charset is
-    declared (which decodes anything, so a browser would show mojibake), and where a declared charset does not
-    fit the bytes the next candidate that does is taken.
+    Departures from the standard: UTF-16 without a byte order mark is told by its NUL bytes, what is valid UTF-8
+    beyond ASCII is read as UTF-8 though a one-byte charset is declared (which decodes anything, so a browser would
+    show mojibake), and where a declared charset does not fit the bytes the next candidate that does is taken.
 
     Args:
         data: the page.
@@ -48,6 +56,8 @@ def decode_html(data: bytes, declared: str | None = None) -> tuple[str, str]:
             return _text(data[len(mark) :].decode(codec, "replace")), codec
     if data.isascii() and b"\x1b" not in data and b"\0" not in data:  # escapes: ISO-2022-JP; NUL: UTF-16
         return data.decode("ascii"), "utf-8"
+    if (wide := _utf_16_without_mark(data)) is not None:
+        return _text(data.decode(wide, "replace")), wide
     is_utf8 = _decodes(data, "utf-8")
     first: str | None = None
     for codec in _candidates(data, declared):
@@ -67,16 +77,27 @@ def is_one_byte(codec: str) -> bool:
 
 
 def _candidates(data: bytes, declared: str | None) -> Iterator[str]:
-    head = data[:META_BYTES]
-    for label in (declared, *(m[1].decode("ascii") for p in (_META, _XML) for m in [p.search(head)] if m)):
-        codec = codec_for(label)
-        if codec is not None and not (codec.startswith("utf-16") and label is not declared):
-            yield codec
-        elif codec is not None:
-            yield "utf-8"  # a meta tag that could be read is not in UTF-16 (HTML standard, 13.2.3.2)
+    codec = codec_for(declared)
+    if codec is not None:
+        yield codec
+    codec = codec_for(declared_charset(data))
+    if codec is not None:  # a meta tag that could be read is not in UTF-16 (HTML standard, 13.2.3.2)
+        yield "utf-8" if codec.startswith("utf-16") else codec
     detected = codec_for(detect_encoding(data, max_len=_DETECT_BYTES))
     if detected is not None:
         yield detected
+
+
+def _utf_16_without_mark(data: bytes) -> str | None:
+    """UTF-16 where nearly every other byte of the beginning is NUL, as of Latin letters."""
+    head = data[:_UTF_16_BYTES]
+    if b"\0" not in head or len(head) < 4:
+        return None
+    even, odd = (head[start::2].count(0) for start in (0, 1))
+    needed = _UTF_16_NULS * (len(head) // 2)
+    if odd >= needed and even < odd // 8:
+        return "utf-16-le"
+    return "utf-16-be" if even >= needed and odd < even // 8 else None
 
 
 def _decodes(data: bytes, codec: str) -> str | None:

@@ -9,18 +9,21 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.core.errors import CorpusError
+from gristmill.core.settings import to_plain
+from pipelines.crawl import hosts
 from pipelines.crawl.charset import decode_html
 from pipelines.crawl.corpora import load_corpus
-from pipelines.crawl.markup import Page, normalise, parse_page, shape
+from pipelines.crawl.markup import ALL_TEXT, MAIN_CONTENT, MarkupSettings, normalise
 from pipelines.crawl.optout import opt_out
+from pipelines.crawl.prescan import language_tag
 from pipelines.crawl.records import read_records
+from pipelines.crawl.sandbox import Answer, Limits, run_in_child
 from pipelines.decisions import verdicts
 from pipelines.parts import PartTask
 from pipelines.schema import DOCUMENT_SCHEMA
 
-LIBRARIES = ("FastWARC", "Resiliparse", "brotli", "pyarrow", "zstandard")
-MAIN_CONTENT, ALL_TEXT = "resiliparse main content", "resiliparse all text"
-
+__all__ = ["ALL_TEXT", "MAIN_CONTENT", "REASONS", "SCHEMA", "Settings", "decide", "files", "read", "score", "tally"]
+LIBRARIES = ("Resiliparse", "brotli", "idna", "pyarrow", "zstandard")
 
 # WHATWG MIME Sniffing, 7.1: how an HTML page begins.
 _HTML_START = re.compile(
@@ -30,43 +33,48 @@ _HTML_START = re.compile(
 )
 
 
+# The same, 7.3: `text/html` that browsers take for a feed.
+_FEED_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:[\t\n\x0c\r ]++|<!--.*?-->|<\?[^>]*+>|<![^>]*+>)*+<(?:rss|feed|rdf:RDF)[\s>]", re.DOTALL
+)
+_FEED_BYTES = 1024
+# MIME Sniffing, 5.1: a server that says one of these says nothing.
+_UNKNOWN_TYPES = (None, "unknown/unknown", "application/unknown", "*/*")
+
+
 @dataclass(frozen=True)
-class Settings:
-    """What becomes a document."""
+class Settings(MarkupSettings):
+    """What becomes a document.
+
+    No field is `gristmill.core.settings.scoring`: each decides what is worth parsing, so that none could be decided
+    again from signals.
+    """
 
     max_body_bytes: int = 8 << 20
     """Larger payloads are not read: Common Crawl cuts at 1 MiB, since CC-MAIN-2025-13 at 5 MiB."""
+    max_cpu_seconds: float = 20.0
+    """Of one page, user and system time; the dearest of the hostile pages that the other limits let through took 5
+    (8 MiB of `<li>x`; docs/bad-input.md), the dearest of 10,397 development pages 0.7."""
+    max_memory_bytes: int = 3 << 29
+    """Of one page's parser; the same page took 0.9 GB. Enforced on Linux."""
     content_types: tuple[str, ...] = ("text/html", "application/xhtml+xml")
     """Media types that are extracted; a page without a declared one is looked at."""
     http_statuses: tuple[int, ...] = (200,)
     """Others are error pages, redirects and parts."""
-    max_depth: int = 1000
-    """Nested elements; Blink builds no deeper tree than 512. resiliparse takes time with the square of the depth:
-    0.07 s at 2,000, 9 s at 20,000."""
-    max_attributes: int = 2000
-    """Of one tag; parsing takes time with the square of it: 0.01 s at 2,000, 0.8 s at 20,000."""
     min_characters: int = 1
     """Of extracted text; how much text is enough is for `quality_filtered_documents` to say."""
-    is_main_content: bool = True
-    """Leave navigation, headers, footers and side bars out; otherwise all visible text."""
-    is_falling_back: bool = True
-    """Take all visible text where no main content is found (27 of 10,397 development pages, among them one of
-    52,000 characters); the quality rules know what to do with what is left."""
-    has_comments: bool = False
-    """Take comment sections for main content."""
-    is_honouring_opt_out: bool = True
-    """Reject pages whose owner reserves them from text and data mining (Directive (EU) 2019/790, article 4)."""
-    opt_out_directives: tuple[str, ...] = ("noai",)
-    """Of X-Robots-Tag and meta robots; `noimageai` speaks of images and is left out."""
-    is_honouring_tdm_reservation: bool = True
-    """TDM Reservation Protocol (W3C community group report, 2024): header or meta `tdm-reservation: 1`."""
-    is_honouring_noindex: bool = False
-    """`noindex` and `none` speak of search engines, not of training."""
+    blocked_hosts: tuple[str, ...] = ()
+    """Lists of hosts and addresses that never enter, in UT1's format (Université Toulouse Capitole): folders with a
+    folder per category that holds `domains` and `urls`, archives (.tar.gz) of such a folder, or single files."""
+    blocked_categories: tuple[str, ...] = ()
+    """Of those lists; none named means all of them."""
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_depth", "max_attributes"):
+        for name in ("max_body_bytes", "max_depth", "max_attributes", "max_memory_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
+        if not self.max_cpu_seconds > 0:
+            raise ValueError(f"max_cpu_seconds is {self.max_cpu_seconds}; give more than 0")
         if not self.content_types or not self.http_statuses:
             raise ValueError("content_types and http_statuses need at least one value")
 
@@ -75,16 +83,20 @@ REASONS: dict[str, str] = {
     "revisit": "the crawler found the page unchanged and stored no content",
     "status": "the server's answer was not 200",
     "not_html": "the answer is no HTML page: an image, a PDF, a script …",
+    "blocked_host": "the host or address is on a list of blocked ones",
     "opted_out": "the page's owner reserves it from AI training or text and data mining",
     "empty": "no text is left after extraction",
     "broken_attributes": "a tag has more attributes than any real page, and would take hours to parse",
     "broken_chunking": "the chunked transfer coding is damaged",
     "broken_content_encoding": "the compressed payload is damaged",
+    "broken_cpu_time": "the page takes more CPU time than allowed",
+    "broken_crash": "the page makes the HTML parser crash",
     "broken_gzip": "the gzip member that holds the record is damaged",
     "broken_html": "the HTML parser gave up",
-    "broken_http_header": "the HTTP header can't be parsed",
+    "broken_http_header": "the HTTP header has no end within 64 kB",
     "broken_http_status": "the response does not begin with an HTTP status line",
     "broken_json": "the line is not a JSON object",
+    "broken_memory": "the page takes more memory than allowed",
     "broken_no_text": "the document has no field that holds text",
     "broken_oversized": "the payload is larger than the limit, as stored or decompressed",
     "broken_parquet": "the Parquet file or a row group of it can't be read",
@@ -99,6 +111,8 @@ REASONS: dict[str, str] = {
 _SIGNALS = pa.schema(
     [
         ("title", pa.string()),
+        ("canonical_url", pa.string()),  # rel=canonical, absolute; null where the page names none
+        ("html_language", pa.string()),  # as the page or the server declares it, a BCP 47 tag
         ("http_status", pa.int32()),
         ("content_type", pa.string()),
         ("charset", pa.string()),  # the codec that decoded the page
@@ -128,13 +142,37 @@ def read(task: PartTask, settings: Settings, tally: Counter[str]) -> Iterator[pa
     )
 
 
+def files(settings: Settings) -> tuple[str, ...]:
+    """The lists of blocked hosts: their content is part of what a result depends on.
+
+    Raises:
+        SettingsError: one is missing, or holds no list.
+    """
+    return hosts.list_files(settings.blocked_hosts, settings.blocked_categories)
+
+
 def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     """Records to documents (SCHEMA): decode, extract, and note what speaks against each.
 
-    The checks that cost nothing come first, and a page that fails one is not parsed.
+    The checks that cost nothing come first, and a page that fails one is not parsed. What is parsed is parsed in a
+    child process, see `pipelines.crawl.sandbox`.
     """
-    rows = [_document(row, settings) for row in batch.to_pylist()]
+    rows = batch.to_pylist()
+    blocked = hosts.open_lists(settings.blocked_hosts, settings.blocked_categories)
+    pages = [row for row in rows if _is_to_parse(row, settings, blocked)]
+    requests = [({"url": row["url"], "charset": row["charset"]}, row["_body"]) for row in pages]
+    limits = Limits(settings.max_cpu_seconds, settings.max_memory_bytes)
+    answers = run_in_child("pipelines.crawl.pages:open_reader", _markup_values(settings), limits, requests)
+    for row, answer in zip(pages, answers, strict=True):
+        _take(row, answer, settings)
+    for row in rows:
+        if row["_reason"] is None and len(row["text"]) < max(settings.min_characters, 1):
+            row.update(_reason="empty", _score=float(len(row["text"])), _threshold=float(settings.min_characters))
     return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+
+
+def _markup_values(settings: Settings) -> dict[str, Any]:
+    return {name: value for name, value in to_plain(settings).items() if name in MarkupSettings.__dataclass_fields__}
 
 
 def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
@@ -150,24 +188,27 @@ def tally(batch: pa.RecordBatch) -> dict[str, int]:
     return dict(counts)
 
 
-def _document(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """One output row; `_reason` stays None where the page is kept."""
+def _is_to_parse(row: dict[str, Any], settings: Settings, blocked: hosts.BlockedHosts | None) -> bool:
+    """Say whether `row` is HTML that nothing speaks against so far; fill it where it is something else."""
     row["html_bytes"], row["_reason"] = row["body_bytes"], row["_broken"]
+    row["html_language"] = language_tag(row["_content_language"])
     if row["_reason"] is None:
-        reason, score_, threshold = _by_header(row, settings)
+        reason, score_, threshold = _by_header(row, settings, blocked)
         row.update(_reason=reason, _score=score_, _threshold=threshold)
-    if row["_reason"] is None:
-        if row["_is_text"]:
-            text = normalise(_decoded(row))
-            row.update(text=text, title=row["_title"], extractor="none")
-        else:
-            _extract(row, settings)
-    if row["_reason"] is None and len(row["text"]) < max(settings.min_characters, 1):
-        row.update(_reason="empty", _score=float(len(row["text"])), _threshold=float(settings.min_characters))
-    return row
+    if row["_reason"] is not None:
+        return False
+    if row["_is_text"]:
+        text, row["charset"] = decode_html(row["_body"], row["charset"])
+        row.update(text=normalise(text), title=row["_title"], extractor="none")
+    return not row["_is_text"]
 
 
-def _by_header(row: dict[str, Any], settings: Settings) -> tuple[str | None, float | None, float | None]:
+def _by_header(
+    row: dict[str, Any], settings: Settings, blocked: hosts.BlockedHosts | None
+) -> tuple[str | None, float | None, float | None]:
+    if blocked is not None and row["url"] is not None and (category := blocked.category_of(row["url"])) is not None:
+        row["_detail"] = category
+        return "blocked_host", None, None
     if row["_is_revisit"]:
         return "revisit", None, None
     status = row["http_status"]
@@ -176,7 +217,7 @@ def _by_header(row: dict[str, Any], settings: Settings) -> tuple[str | None, flo
     if not row["_is_text"] and not _is_wanted_type(row, settings):
         row["_detail"] = row["content_type"]
         return "not_html", None, None
-    detail = opt_out(row["_robots"], row["_tdm"], settings)
+    detail = opt_out(row["_robots"], row["_tdm"], settings, row["_tdm_policy"])
     if detail is not None:
         row["_detail"] = f"HTTP header {detail}"
         return "opted_out", None, None
@@ -185,45 +226,27 @@ def _by_header(row: dict[str, Any], settings: Settings) -> tuple[str | None, flo
 
 def _is_wanted_type(row: dict[str, Any], settings: Settings) -> bool:
     body: bytes = row["_body"]
-    if row["content_type"] is None:
+    if row["content_type"] in _UNKNOWN_TYPES:
         return _HTML_START.match(body) is not None
     if row["content_type"] not in settings.content_types:
+        return False
+    if row["content_type"] == "text/html" and _FEED_START.match(body[:_FEED_BYTES]):
         return False
     # A server that calls everything HTML is believed unless the first bytes are another format's signature.
     return not body.startswith((b"%PDF-", b"\x89PNG\r\n", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b\x08"))
 
 
-def _decoded(row: dict[str, Any]) -> str:
-    text, row["charset"] = decode_html(row["_body"], row["charset"])
-    return text
-
-
-def _extract(row: dict[str, Any], settings: Settings) -> None:
-    html = _decoded(row)
-    row["extractor"] = MAIN_CONTENT
-    measured = shape(html, settings.max_depth, settings.max_attributes)
-    for reason, value, limit in (
-        ("broken_too_deep", measured.depth, settings.max_depth),
-        ("broken_attributes", measured.attributes, settings.max_attributes),
-    ):
-        if value > limit:
-            row.update(_reason=reason, _score=float(value), _threshold=float(limit))
-            return
-    try:
-        page = parse_page(
-            html,
-            is_main_content=settings.is_main_content,
-            is_falling_back=settings.is_falling_back,
-            has_comments=settings.has_comments,
-        )
-    except (ValueError, RuntimeError) as error:
-        row.update(_reason="broken_html", _detail=type(error).__name__)
+def _take(row: dict[str, Any], answer: Answer, settings: Settings) -> None:
+    if answer.broken is not None:
+        row.update(charset=None, _reason=answer.broken, _detail=answer.detail)
         return
-    _take(row, page, settings)
-
-
-def _take(row: dict[str, Any], page: Page, settings: Settings) -> None:
-    row.update(text=page.text, title=page.title, extractor=ALL_TEXT if page.is_whole else MAIN_CONTENT)
-    detail = opt_out(page.robots, page.tdm, settings)
+    facts = answer.facts
+    row["charset"] = facts["charset"]
+    if "reason" in facts:
+        row.update({f"_{name}": facts.get(name) for name in ("reason", "score", "threshold", "detail")})
+        return
+    row.update(text=answer.payload.decode(), title=facts["title"], extractor=facts["extractor"])
+    row.update(canonical_url=facts["canonical_url"], html_language=facts["language"] or row["html_language"])
+    detail = opt_out(facts["robots"], facts["tdm"], settings, facts["tdm_policy"])
     if detail is not None:
         row.update(_reason="opted_out", _detail=f"meta tag {detail}")

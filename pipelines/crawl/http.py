@@ -5,13 +5,16 @@ import zlib
 from collections.abc import Callable
 from typing import Any, cast
 
-from fastwarc.warc import WarcRecord
-
 from pipelines.crawl.rows import Row, printable
 
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']{1,64})", re.IGNORECASE)
+_ESSENCE = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+")
+_COMMA = re.compile(r",(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)")  # outside of quotes
+_VALUE_CHARACTERS = 1000  # of a Content-Type header; telling commas apart takes the square of it
+_END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
+HEADER_BYTES = 1 << 16  # of an HTTP header, status line and all
 _STATUS = re.compile(r"HTTP/\d(?:\.\d)?\s+(\d{3})(?:\s|$)|ICY\s+(\d{3})(?:\s|$)", re.IGNORECASE)
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -26,27 +29,21 @@ def fill_from_http(row: Row, message: bytes, size: int, limit: int, *, is_cut_by
         limit: bytes of the payload, as stored and decoded.
         is_cut_by_crawler: the record says that the crawler stopped early, so encodings may end early too.
     """
-    envelope = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http\r\nContent-Length: %d\r\n\r\n"
-    try:
-        record = WarcRecord.from_bytes(envelope % len(message) + message)
-        record.parse_http(quirks_mode=True)
-        headers: Any = record.http_headers
-        body = cast(Any, record.reader).read()
-    except (OSError, ValueError) as error:
-        return row.reject("broken_http_header", printable(str(error)))
-    status = _STATUS.match(str(headers.status_line or ""))
+    end = _END_OF_HEADER.search(message, 0, HEADER_BYTES)
+    if end is None and len(message) > HEADER_BYTES:
+        return row.reject("broken_http_header", f"no end within {HEADER_BYTES} bytes")
+    first, fields = parse_header(message[: end.start() if end else len(message)])
+    body = message[end.end() :] if end else b""
+    status = _STATUS.match(first)
     if status is None:
         return row.reject("broken_http_status", "the response does not begin with an HTTP status line")
-    fields: dict[str, list[str]] = {}
-    for name, value in headers.items():
-        fields.setdefault(str(name).lower(), []).append(str(value))
     row.http_status = int(status[1] or status[2])
-    declared = (fields.get("content-type") or [""])[0]
-    row.content_type = printable(declared.partition(";")[0].strip().lower(), 100)
-    charset = _CHARSET.search(declared)
-    row.charset = printable(charset[1].lower(), 40) if charset else None
-    row.robots = printable(", ".join(fields.get("x-robots-tag", [])), 1000)
-    row.tdm = printable((fields.get("tdm-reservation") or [None])[0], 20)
+    content_type, charset = media_type(fields.get("content-type", []))
+    row.content_type, row.charset = printable(content_type, 100), printable(charset, 40)
+    row.robots = printable("; ".join(fields.get("x-robots-tag", [])), 1000)
+    row.tdm = printable(", ".join(fields.get("tdm-reservation", [])), 40)
+    row.tdm_policy = printable((fields.get("tdm-policy") or [None])[0], 200)
+    row.content_language = printable(", ".join(fields.get("content-language", [])), 100)
     if len(body) > limit or size > len(message):
         return row.reject_oversized(size, limit)
     if any("chunked" in value.lower() for value in fields.get("transfer-encoding", [])):
@@ -64,6 +61,48 @@ def fill_from_http(row: Row, message: bytes, size: int, limit: int, *, is_cut_by
         body = result
     row.body = body
     return row
+
+
+def parse_header(block: bytes) -> tuple[str, dict[str, list[str]]]:
+    """The first line of an HTTP header and the values of each field, by its name in lower case."""
+    try:
+        text = block.decode("utf-8")
+    except UnicodeDecodeError:
+        text = block.decode("latin-1")
+    lines = text.split("\n")
+    fields: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in lines[1:]:
+        if line[:1] in (" ", "\t"):  # a folded line continues the value before it (RFC 9112, 5.2)
+            if current:
+                current[-1] += " " + line.strip()
+            continue
+        name, colon, value = line.partition(":")
+        current = fields.setdefault(name.strip().lower(), []) if colon else None
+        if current is not None:
+            current.append(value.strip())
+    return lines[0].strip(), fields
+
+
+def media_type(values: list[str]) -> tuple[str | None, str | None]:
+    """Media type and charset of Content-Type headers, both in lower case, as a browser takes them.
+
+    Fetch standard, "extract a MIME type": the last that can be read counts, and keeps the charset of one before it
+    of the same type.
+    """
+    found: str | None = None
+    charset: str | None = None
+    for part in (part for value in values for part in _COMMA.split(value[:_VALUE_CHARACTERS])):
+        essence, _, parameters = part.partition(";")
+        essence = essence.strip().lower()
+        if not _ESSENCE.fullmatch(essence):
+            continue
+        match = _CHARSET.search(parameters)
+        charset = match[1].lower() if match else charset if essence == found else None
+        found = essence
+    if found is None and any(values):
+        found = values[-1].partition(";")[0].strip().lower() or None  # shown to a person; no type that is extracted
+    return found, charset
 
 
 def unchunk(body: bytes, *, is_cut_by_crawler: bool = False) -> bytes | None:

@@ -1,47 +1,57 @@
 """Whether a page's owner reserves it: robots directives and the TDM Reservation Protocol."""
 
-from typing import Protocol
+import re
+from dataclasses import dataclass
+
+# Who collects pages for training, by the names that their operators publish; `robots` speaks to all.
+TRAINING_AGENTS = (
+    *("robots", "ccbot", "gptbot", "google-extended", "anthropic-ai", "claudebot", "applebot-extended"),
+    *("bytespider", "meta-externalagent", "ai2bot", "cohere-ai", "diffbot", "omgili"),
+)
+_WORD = re.compile(r"([^\s,;:\"']+)(\s*:)?|(;)")
+_WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
 
 
-class OptOutSettings(Protocol):
-    """The settings that say what counts as an opt-out."""
+@dataclass(frozen=True)
+class OptOutSettings:
+    """What counts as an opt-out."""
 
-    @property
-    def is_honouring_opt_out(self) -> bool:
-        """Whether robots directives count."""
-        ...
-
-    @property
-    def opt_out_directives(self) -> tuple[str, ...]:
-        """Which of them."""
-        ...
-
-    @property
-    def is_honouring_noindex(self) -> bool:
-        """Whether `noindex` and `none` count too."""
-        ...
-
-    @property
-    def is_honouring_tdm_reservation(self) -> bool:
-        """Whether `tdm-reservation: 1` counts."""
-        ...
+    is_honouring_opt_out: bool = True
+    """Reject pages whose owner reserves them from text and data mining (Directive (EU) 2019/790, article 4)."""
+    opt_out_directives: tuple[str, ...] = ("noai",)
+    """Of X-Robots-Tag and meta robots, for whichever agent; `noimageai` speaks of images and is left out."""
+    opt_out_agents: tuple[str, ...] = TRAINING_AGENTS
+    """Names of meta tags that hold directives, and the agents whose `noindex` counts."""
+    is_honouring_tdm_reservation: bool = True
+    """TDM Reservation Protocol (W3C community group report, 2024): header or meta `tdm-reservation: 1`."""
+    is_honouring_noindex: bool = False
+    """`noindex` and `none` speak of search engines, not of training."""
 
 
-def opt_out(robots: str | None, tdm: str | None, settings: OptOutSettings) -> str | None:
+def opt_out(robots: str | None, tdm: str | None, settings: OptOutSettings, policy: str | None = None) -> str | None:
     """What reserves the page, in words for a person; None if nothing does.
 
     Args:
-        robots: directives of X-Robots-Tag or meta robots; `agent: directive` counts for any agent.
-        tdm: value of tdm-reservation.
+        robots: directives of X-Robots-Tag headers or meta tags, several of them joined by semicolons;
+            `agent: directive, directive` speaks to that agent alone.
+        tdm: values of tdm-reservation, joined by commas.
         settings: what counts.
+        policy: value of tdm-policy, which says how to get a licence.
     """
-    if settings.is_honouring_tdm_reservation and (tdm or "").strip() == "1":
-        return "tdm-reservation: 1"
+    if settings.is_honouring_tdm_reservation and tdm and "1" in re.split(r"[\s,\"']+", tdm):
+        return f"tdm-reservation: 1, policy {policy}" if policy else "tdm-reservation: 1"
     if not robots or not settings.is_honouring_opt_out:
         return None
-    unwanted = {d.lower() for d in settings.opt_out_directives}
-    if settings.is_honouring_noindex:
-        unwanted |= {"noindex", "none"}
-    found = {token.strip() for token in robots.lower().replace(":", ",").replace(";", ",").split(",")}
-    hits = sorted(found & unwanted)
-    return f"robots: {hits[0]}" if hits else None
+    for_any = {d.lower() for d in settings.opt_out_directives}
+    for_us = for_any | ({"noindex", "none"} if settings.is_honouring_noindex else set())
+    agents = {agent.lower() for agent in settings.opt_out_agents} | {"*"}
+    hits: list[str] = []
+    agent: str | None = None
+    for word, colon, semicolon in _WORD.findall(robots.lower()):
+        if semicolon:
+            agent = None
+        elif colon and word not in _WITH_VALUE:
+            agent = word
+        elif word in (for_us if agent is None or agent in agents else for_any):
+            hits.append(word)
+    return f"robots: {min(hits)}" if hits else None

@@ -88,6 +88,8 @@ def _batch(corpus: str, file: CrawlFile, rows: list[Row]) -> pa.RecordBatch:
         "_is_revisit": [row.is_revisit for row in rows],
         "_robots": [row.robots for row in rows],
         "_tdm": [row.tdm for row in rows],
+        "_tdm_policy": [row.tdm_policy for row in rows],
+        "_content_language": [row.content_language for row in rows],
         "_broken": [row.broken for row in rows],
         "_score": [row.score for row in rows],
         "_threshold": [row.threshold for row in rows],

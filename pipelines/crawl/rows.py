@@ -4,11 +4,12 @@ import datetime
 import hashlib
 import re
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
 
-URL_LIMIT = 1 << 16
+from pipelines.crawl.urls import clean_url, host_of
+
+__all__ = ["RECORD_SCHEMA", "Row", "clean_url", "document_id", "host_of", "parse_time", "printable"]
 RECORD_SCHEMA = pa.schema(
     [
         pa.field("doc_id", pa.string(), nullable=False),
@@ -27,8 +28,10 @@ RECORD_SCHEMA = pa.schema(
         ("_title", pa.string()),
         ("_is_text", pa.bool_()),  # plain text in UTF-8 already: no markup to extract from
         ("_is_revisit", pa.bool_()),  # the page did not change: its content lies in another record
-        ("_robots", pa.string()),  # X-Robots-Tag headers, joined by commas
-        ("_tdm", pa.string()),  # TDM-Reservation header
+        ("_robots", pa.string()),  # X-Robots-Tag headers, joined by semicolons
+        ("_tdm", pa.string()),  # TDM-Reservation headers, joined by commas
+        ("_tdm_policy", pa.string()),  # TDM-Policy header
+        ("_content_language", pa.string()),  # Content-Language headers, joined by commas
         ("_broken", pa.string()),  # reason why the record can't be read
         ("_score", pa.float64()),
         ("_threshold", pa.float64()),
@@ -54,6 +57,8 @@ class Row:
     is_revisit: bool = False
     robots: str | None = None
     tdm: str | None = None
+    tdm_policy: str | None = None
+    content_language: str | None = None
     broken: str | None = None
     score: float | None = None
     threshold: float | None = None
@@ -76,35 +81,6 @@ def document_id(corpus: str, warc_file: str, offset: int) -> str:
     """32 hex digits (BLAKE2b, 128 bits) of where a document lies: the same on every run and cluster."""
     key = "\0".join((corpus, warc_file, str(offset))).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(key, digest_size=16).hexdigest()
-
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f<>\"\ud800-\udfff]")
-
-
-def clean_url(raw: str | None) -> str | None:
-    """A readable form of a target URI: brackets stripped, spaces and control characters encoded; None if hopeless.
-
-    wget 1.14 to 1.19 wrote `<http://…>`, after a grammar in the WARC 1.0 standard that 1.1 corrected.
-    """
-    text = (raw or "").strip()
-    if text.startswith("<") and text.endswith(">"):
-        text = text[1:-1].strip()
-    if not _SCHEME.match(text) or len(text) > URL_LIMIT:
-        return None
-    text = _UNPRINTABLE.sub(lambda m: quote(m[0].encode("utf-8", "replace")), text)
-    if text.lower().startswith(("http:", "https:")) and host_of(text) is None:
-        return None
-    return text
-
-
-def host_of(url: str) -> str | None:
-    """The host of a URL, lower case; None where it has none or can't be parsed."""
-    try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        return None
-    return host.rstrip(".") or None if host else None
 
 
 def parse_time(raw: str | None) -> datetime.datetime | None:

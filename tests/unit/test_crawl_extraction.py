@@ -54,7 +54,7 @@ def task_for(tmp_path: Path, data: bytes, name: str = "x.warc", **changes: objec
     source.write_bytes(data)
     add_corpus(layout, "c", [str(source)], kind="warc" if name.endswith("warc") else "jsonl")
     plain = to_plain(build(Settings, changes, "test"))
-    for folder in ("output", "quarantine"):
+    for folder in ("output", "quarantine", "signals"):
         (tmp_path / "attempt" / folder).mkdir(parents=True)
     folder = str(tmp_path / "attempt")
     return PartTask("extracted_documents", layout.root, "c", "00000", str(source), "part-00000.parquet", folder, plain)
@@ -274,11 +274,11 @@ def test_any_payload(data: bytes, coding: str) -> None:
             b"<meta charset=shift_jis>" + "日本語".encode("shift_jis"),
             None,
             "<meta charset=shift_jis>日本語",
-            "shift_jis",
+            "cp932",
         ),
         (b"<meta charset='utf-16'>\xc3\xbc", None, "<meta charset='utf-16'>ü", "utf-8"),
         ("Привет".encode("koi8-r"), "koi8-r", "Привет", "koi8-r"),
-        ("한국어".encode("euc-kr"), "euc-kr", "한국어", "euc_kr"),
+        ("한국어".encode("euc-kr"), "euc-kr", "한국어", "cp949"),
         ("中文".encode("gb18030"), "gb2312", "中文", "gb18030"),
         (b"plain", "no-such-charset", "plain", "utf-8"),
         (b"", None, "", "utf-8"),
