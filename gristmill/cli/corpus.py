@@ -28,10 +28,10 @@ app = typer.Typer(help="Register corpora, and see which there are.", no_args_is_
 def add(
     name: Annotated[str, typer.Argument(help="Letters, digits, '.', '_' and '-'; or a Common Crawl id.")],
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH…", help="Files or folders; none for a Common Crawl id.")
+        list[str] | None, typer.Argument(metavar="PATH…", help="Files or folders, or a Common Crawl id.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="warc, wet, jsonl, parquet or text; told from the files by default.")
+        str | None, typer.Option(help="warc, arc, wet, wacz, jsonl, parquet or text; told from the files by default.")
     ] = None,
     segments: Annotated[
         int | None, typer.Option(help="Partitions to spread the files over; by size by default.")
@@ -42,16 +42,34 @@ def add(
     recipe: Annotated[
         str | None, typer.Option(help=f"Settings of this corpus alone: a YAML file, or {_recipes()}; none for none.")
     ] = None,
+    hosts: Annotated[
+        list[str] | None, typer.Option("--host", help="Pages of a crawl on this host; *.x.org takes those below it.")
+    ] = None,
+    tlds: Annotated[list[str] | None, typer.Option("--tld", help="Pages of a crawl below this TLD.")] = None,
+    languages: Annotated[
+        list[str] | None, typer.Option("--language", help="Pages of a crawl whose main language is this one (de, deu).")
+    ] = None,
+    mimes: Annotated[
+        list[str] | None, typer.Option("--mime", help="Pages of a crawl of this detected media type (text/html).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="The first pages of a crawl that pass, and no more.")] = None,
+    max_files: Annotated[
+        int | None, typer.Option("--limit-files", help="The first files of a crawl, and no more.")
+    ] = None,
     home: HomeOption = None,
     is_json: JsonOption = False,
 ) -> None:
     """Register files as a corpus, and its segments as partitions in Dagster."""
+    from pipelines.crawl.commoncrawl import CrawlChoice
     from pipelines.crawl.corpora import add_corpus
+    from pipelines.crawl.page_filter import page_filter
 
+    pages = page_filter(hosts or (), tlds or (), languages or (), mimes or (), limit)
     layout = Layout(home)
     corpus = add_corpus(
-        layout, name, paths or [], kind=_kind(kind), segments=segments, is_replacing=is_replacing, recipe=recipe
-    )
+        layout, name, paths or [], kind=_kind(kind), segments=segments, is_replacing=is_replacing, recipe=recipe,
+        choice=CrawlChoice(pages, max_files),
+    )  # fmt: skip
     offer_partitions(layout, corpus)
     if is_json:
         print_json(

@@ -26,6 +26,7 @@ from pipelines.commit import unfinished_name
 from pipelines.crawl.download import SECTION, ChangedError, Client, DownloadSettings, Version
 from pipelines.crawl.politeness import locked
 
+_SHOWN_BYTES = 1_000_000  # of a download that is worth a progress line
 _RESTARTS = 3  # of a file that changes while it is fetched
 _FACTS = ("etag", "modified", "total")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -113,7 +114,7 @@ class DownloadCache:
                     if restart == _RESTARTS:
                         raise CorpusError(f"{error}, again and again: use a mirror that serves one version") from None
                     self._reporter.warning(f"{error}: fetching it from its beginning")
-                    entry.data.unlink(missing_ok=True)
+                    entry.clear()
 
     def _append(self, client: Client, entry: "_Entry", spans: Sequence[Span], label: str) -> None:
         state = entry.facts()
@@ -138,7 +139,8 @@ class DownloadCache:
                     file.flush()  # what the kernel has survives the process
                     here += len(data)
                     total = known_total or version.total or here + 1
-                    self._reporter.progress(f"downloading {label}", here / 1e6, total / 1e6, "MB")
+                    if total >= _SHOWN_BYTES:
+                        self._reporter.progress(f"downloading {label}", here / 1e6, total / 1e6, "MB")
                 begin = here
         entry.note({"is_complete": True})
 
@@ -186,12 +188,17 @@ class _Entry:
     def is_complete(self) -> bool:
         return self.data.exists() and self.facts().get("is_complete") is True
 
+    def clear(self) -> None:
+        """Forget what was fetched."""
+        for path in (self.state, self.data):
+            path.unlink(missing_ok=True)
+
     def remove(self) -> bool:
         """Remove the entry unless somebody is at it; says whether it is gone."""
         if not self.lock.exists():
             return True
         with locked(self.lock, is_waiting=False) as is_mine:
             if is_mine:
-                for path in (self.state, self.data, self.lock):
-                    path.unlink(missing_ok=True)
+                self.clear()
+                self.lock.unlink()
             return is_mine

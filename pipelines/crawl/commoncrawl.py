@@ -1,19 +1,44 @@
-"""A Common Crawl id alone as a corpus: its files by URL, in Common Crawl's own segments."""
+"""A Common Crawl id as a corpus: its files in Common Crawl's own segments, or pages of it that pass a filter."""
 
 import os
 import re
 import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from gristmill.core.errors import CorpusError
+from gristmill.core.layout import Layout
+from gristmill.core.progress import Reporter
+from pipelines.crawl.cache import download_folder, download_settings
 from pipelines.crawl.discovery import FoundFile, hash_facts
-from pipelines.crawl.segments import assign, number_groups
+from pipelines.crawl.download import public_url
+from pipelines.crawl.page_filter import PageFilter
+from pipelines.crawl.remote import RemoteBase
+from pipelines.crawl.segments import assign, default_segments, number_groups
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BASE_VARIABLE = "GRISTMILL_COMMONCRAWL_URL"
 DEFAULT_BASE = "https://data.commoncrawl.org"
 _CRAWL_ID = re.compile(r"CC-MAIN-\d{4}-\d{2}")
-_PATH = re.compile(r"crawl-data/[\w.-]+/segments/(?P<segment>[\w.-]+)/(?:warc|wet)/[\w.-]+")
-_TIMEOUT_SECONDS = 60.0
+_PATH = re.compile(r"crawl-data/[\w-][\w.-]*/segments/(?P<segment>[\w-][\w.-]*)/(?:warc|wet)/[\w-][\w.-]*")
 _LISTING_LIMIT = 256 << 20  # a listing of 90,000 paths is about 12 MB
+_TABLE_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class CrawlChoice:
+    """What of a crawl is wanted."""
+
+    pages: PageFilter = field(default_factory=PageFilter)
+    max_files: int | None = None  # the first files of the listing only
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is left out."""
+        return self.pages.is_empty and self.max_files is None
 
 
 def is_crawl_id(name: str) -> bool:
@@ -21,47 +46,123 @@ def is_crawl_id(name: str) -> bool:
     return bool(_CRAWL_ID.fullmatch(name))
 
 
-def crawl_files(crawl: str, segments: int | None) -> tuple[list[FoundFile], dict[str, str]]:
-    """The WARC files of `crawl` and the segment of each.
+def crawl_files(
+    layout: Layout, corpus: str, crawl: str, segments: int | None, choice: CrawlChoice
+) -> tuple[list[FoundFile], dict[str, str]]:
+    """The files of `crawl`, or bundles of chosen pages of it, and the segment of each.
 
-    Sizes are not in Common Crawl's listing and are given as 0. Without `segments` its own segments are kept.
+    Sizes of whole files are not in Common Crawl's listing and are given as 0. Without `segments` whole files keep
+    Common Crawl's own; bundles are spread by size.
 
     Raises:
-        CorpusError: the listing can't be reached or is not one.
+        CorpusError: the crawl does not exist, its index can't be reached or is not one, or no page passes.
     """
+    if choice.max_files is not None and choice.max_files < 1:
+        raise CorpusError(f"--limit-files {choice.max_files}: give 1 file or more")
     base = os.environ.get(BASE_VARIABLE, DEFAULT_BASE).rstrip("/")
-    url = f"{base}/crawl-data/{crawl}/warc.paths.gz"
-    listing = _fetch(url, crawl)
+    settings = download_settings(layout)
+    reporter = Reporter()
+    with RemoteBase(base, settings, download_folder(layout, settings)) as remote:
+        if choice.pages.is_empty:
+            return _whole_files(remote, crawl, segments, choice.max_files)
+        wanted = choice.pages
+        if choice.max_files is not None:
+            files, _ = _whole_files(remote, crawl, None, choice.max_files)
+            wanted = replace(wanted, warc_files=frozenset(file.name for file in files))
+        pages = _chosen_pages(remote, crawl, wanted, reporter)
+    from pipelines.crawl.selection import write_selection
+
+    bundles = write_selection(layout, corpus, base, pages)
+    sizes = {bundle.name: bundle.bytes for bundle in bundles}
+    return bundles, assign(sizes, segments or default_segments(sizes))
+
+
+def _whole_files(
+    remote: RemoteBase, crawl: str, segments: int | None, max_files: int | None
+) -> tuple[list[FoundFile], dict[str, str]]:
     groups: dict[str, list[str]] = {}
     files: dict[str, FoundFile] = {}
-    for line in listing.split():
+    for line in sorted(set(_listing(remote, crawl, "warc.paths.gz")))[:max_files]:
         match = _PATH.fullmatch(line)
         if match is None:
-            raise CorpusError(f"{url} is no listing of WARC files (it holds {line[:80]!r}): check {BASE_VARIABLE}")
+            where = public_url(remote.url(f"crawl-data/{crawl}/warc.paths.gz"))
+            raise CorpusError(f"{where} is no listing of WARC files (it holds {line[:80]!r}): check {BASE_VARIABLE}")
         # What Common Crawl has published does not change: the path is the fingerprint.
-        files[line] = FoundFile(line, f"{base}/{line}", 0, "warc", hash_facts(line))
+        files[line] = FoundFile(line, remote.url(line), 0, "warc", hash_facts(line))
         groups.setdefault(match["segment"], []).append(line)
-    if not files:
-        raise CorpusError(f"{url} lists no file: check the crawl id")
     names = number_groups(list(groups.values())) if segments is None else assign(dict.fromkeys(files, 0), segments)
     return [files[name] for name in sorted(files)], names
 
 
-def _fetch(url: str, crawl: str) -> str:
-    import requests
+def _chosen_pages(remote: RemoteBase, crawl: str, wanted: PageFilter, reporter: Reporter) -> "pa.Table":
+    import pyarrow as pa
 
+    from pipelines.crawl.selection import PAGES_SCHEMA
+
+    batches: list[pa.RecordBatch] = []
+    rows: list[dict[str, Any]] = []
+    for row in _limited(_index_rows(remote, crawl, wanted, reporter), wanted.limit):
+        rows.append(row)
+        if len(rows) == _TABLE_ROWS:
+            batches.append(pa.RecordBatch.from_pylist(rows, schema=PAGES_SCHEMA))
+            rows = []
+    batches.append(pa.RecordBatch.from_pylist(rows, schema=PAGES_SCHEMA))
+    table = pa.Table.from_batches(batches)
+    if not table.num_rows:
+        raise CorpusError(f"no page of {crawl} passes the filter ({wanted.describe()}): widen it")
+    reporter.info(f"{crawl}: {table.num_rows:,} pages chosen ({wanted.describe()})")
+    return table
+
+
+def _index_rows(remote: RemoteBase, crawl: str, wanted: PageFilter, reporter: Reporter) -> Iterator[dict[str, Any]]:
+    """The CDX index finds hosts with a few small requests; the columnar one answers the rest with few columns."""
+    if wanted.hosts:
+        from pipelines.crawl import cdx_index
+
+        reporter.info(f"{crawl}: looking for {wanted.describe()} in the CDX index")
+        yield from cdx_index.find_pages(remote, _listing(remote, crawl, "cc-index.paths.gz"), wanted)
+        return
+    from pipelines.crawl import columnar_index
+
+    reporter.info(f"{crawl}: looking for {wanted.describe()} in the columnar index")
+    found = 0
+
+    def report(done: int, total: int) -> None:
+        reporter.progress(f"choosing pages of {crawl}", done, total, "index files", f"{found:,} pages")
+
+    listing = _listing(remote, crawl, "cc-index-table.paths.gz")
+    for row in columnar_index.find_pages(remote, listing, wanted, report):
+        found += 1
+        yield row
+
+
+def _limited(rows: Iterable[dict[str, Any]], limit: int | None) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number == limit:
+            return
+
+
+def _listing(remote: RemoteBase, crawl: str, name: str) -> list[str]:
+    """The lines of a gzip file of paths that Common Crawl keeps beside a crawl."""
+    path = f"crawl-data/{crawl}/{name}"
+    shown = public_url(remote.url(path))
     try:
-        with requests.get(url, timeout=_TIMEOUT_SECONDS, stream=True) as answer:
-            if answer.status_code == 404:
-                raise CorpusError(f"Common Crawl has no crawl {crawl} ({url} answers 404): check the id")
-            answer.raise_for_status()
-            packed = answer.raw.read(_LISTING_LIMIT)
-    except (requests.RequestException, OSError) as error:
+        packed = remote.read_whole(path, _LISTING_LIMIT)
+    except CorpusError as error:
+        if " answers 404" in str(error):
+            raise CorpusError(f"Common Crawl has no crawl {crawl} ({shown} answers 404): check the id") from None
         raise CorpusError(
-            f"can't reach Common Crawl at {url} ({type(error).__name__}): check the network, set {BASE_VARIABLE} "
-            f"to a mirror, or download WARC files and give their folder"
+            f"can't reach Common Crawl: {error}; or set {BASE_VARIABLE} to a mirror, or download WARC files and give "
+            f"their folder"
         ) from None
     try:
-        return zlib.decompressobj(wbits=31).decompress(packed, _LISTING_LIMIT).decode("ascii")
+        decoder = zlib.decompressobj(wbits=31)
+        lines = decoder.decompress(packed, _LISTING_LIMIT).decode("ascii").split()
     except (zlib.error, UnicodeDecodeError):
-        raise CorpusError(f"{url} is not a gzip file of paths: check {BASE_VARIABLE}") from None
+        raise CorpusError(f"{shown} is not a gzip file of paths: check {BASE_VARIABLE}") from None
+    if not decoder.eof:
+        raise CorpusError(f"{shown} is cut short or larger than any listing: check {BASE_VARIABLE}")
+    if not lines:
+        raise CorpusError(f"{shown} lists no file: check the crawl id")
+    return lines

@@ -11,7 +11,9 @@ from typing import Any, cast
 import fsspec
 
 from gristmill.core.errors import CorpusError
-from pipelines.crawl.kinds import HEAD_BYTES, KINDS, Kind, is_companion, kind_by_content, kind_by_name
+from pipelines.crawl.download import public_url
+from pipelines.crawl.kinds import HEAD_BYTES, KINDS, Kind, is_companion, kind_by_content, kind_by_name, plain_suffix
+from pipelines.crawl.wacz import SEPARATOR, warc_members
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,19 @@ def discover(paths: Sequence[str], kind: Kind | None) -> tuple[list[FoundFile], 
     for given in paths:
         usable, aside = 0, list[SkippedFile]()
         for candidate in _candidates(given):
-            result = _examine(candidate, kind)
-            if isinstance(result, SkippedFile):
-                aside.append(result)
-                continue
-            usable += 1
-            other = found.get(result.name)
-            if other is not None and other.path != result.path:
-                raise CorpusError(
-                    f"{other.path} and {result.path} would both go by the name {result.name!r}: "
-                    f"give the folder above them, or rename one"
-                )
-            if names_by_path.setdefault(result.path, result.name) != result.name:
-                raise CorpusError(f"{result.path} is given twice, by itself and by a folder: give it once")
-            found[result.name] = result
+            results, left_out = _expand(candidate, _examine(candidate, kind))
+            aside += left_out
+            usable += len(results)
+            for result in results:
+                other = found.get(result.name)
+                if other is not None and other.path != result.path:
+                    raise CorpusError(
+                        f"{other.path} and {result.path} would both go by the name {result.name!r}: "
+                        f"give the folder above them, or rename one"
+                    )
+                if names_by_path.setdefault(result.path, result.name) != result.name:
+                    raise CorpusError(f"{result.path} is given twice, by itself and by a folder: give it once")
+                found[result.name] = result
         skipped.update(aside)
         if not usable:
             raise CorpusError(_nothing_usable(given, sorted(aside)))
@@ -118,9 +119,10 @@ def _remote_candidates(given: str) -> Iterator[_Candidate]:
             return
         listing = sorted(cast(list[str], fs.find(base)))
     except (OSError, ValueError, ImportError) as error:
-        raise CorpusError(f"can't read {given}: {' '.join(str(error).split()) or type(error).__name__}") from None
+        why = " ".join(str(error).split()).replace(given, public_url(given)) or type(error).__name__
+        raise CorpusError(f"can't read {public_url(given)}: {why}") from None
     if not listing:
-        raise CorpusError(f"{given} does not exist or holds no file: give the URL of a folder or file")
+        raise CorpusError(f"{public_url(given)} does not exist or holds no file: give the URL of a folder or file")
     for path in listing:
         name = posixpath.relpath(path, base)
         yield _Candidate(name, fs.unstrip_protocol(path), path, fs, False)
@@ -160,6 +162,34 @@ def _examine(candidate: _Candidate, kind: Kind | None) -> FoundFile | SkippedFil
     if isinstance(decided, SkippedFile):
         return decided
     return FoundFile(candidate.name, candidate.path, size, decided, _fingerprint(candidate, info, size, decided))
+
+
+def _expand(candidate: _Candidate, found: FoundFile | SkippedFile) -> tuple[Sequence[FoundFile], Sequence[SkippedFile]]:
+    """The files that one file stands for: a WACZ file's WARC files, else itself."""
+    if isinstance(found, SkippedFile):
+        return (), (found,)
+    if found.kind != "wacz":
+        return (found,), ()
+    try:
+        with candidate.fs.open(candidate.stored, "rb") as file:
+            members, left_out = warc_members(file)
+    except OSError as error:
+        raise CorpusError(f"can't read {candidate.path}: {error.strerror or error}; leave it out") from None
+    except CorpusError as error:
+        if candidate.is_explicit:
+            raise CorpusError(f"{candidate.path} is no usable WACZ file: {error}; leave it out") from None
+        return (), (SkippedFile(candidate.path, f"no usable WACZ file: {error}"),)
+    files = [
+        FoundFile(
+            f"{found.name}{SEPARATOR}{member.filename}",
+            f"{found.path}{SEPARATOR}{member.filename}",
+            member.compress_size,
+            "arc" if plain_suffix(member.filename) == ".arc" else "warc",
+            hash_facts(found.fingerprint, member.filename, str(member.CRC)),
+        )
+        for member in members
+    ]
+    return files, [SkippedFile(f"{found.path}{SEPARATOR}{name}", reason) for name, reason in left_out]
 
 
 def _decide_kind(candidate: _Candidate, head: bytes, kind: Kind | None) -> Kind | SkippedFile:

@@ -23,8 +23,10 @@ from pipelines.crawl.politeness import HostGate
 
 SECTION = "downloads"
 _CHUNK = 1 << 16
+_UNREACHABLE = ("connection refused", "the host's name can't be resolved")
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_REDIRECTS = 5
+_INTERACTIVE_ATTEMPTS = 3  # at a server that does not answer at all, while a person waits: the address may be wrong
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
 
 
@@ -103,15 +105,16 @@ class _Trouble:
     what: str
     wait_seconds: float | None = None  # as the server asked
     is_servers_wish: bool = False  # the whole host is to be left alone meanwhile
+    is_unreachable: bool = False  # nobody answers at all
 
 
 class Client:
     """Asks web servers for bytes, in the manner of `settings`; turns are kept in `folder`. To be closed."""
 
-    def __init__(self, settings: DownloadSettings, folder: Path) -> None:
+    def __init__(self, settings: DownloadSettings, folder: Path, *, is_interactive: bool = False) -> None:
         import requests
 
-        self.settings, self.folder = settings, folder
+        self.settings, self.folder, self._is_interactive = settings, folder, is_interactive
         self._gates: dict[str, HostGate] = {}
         self._session = requests.Session()
         self._session.max_redirects = _MAX_REDIRECTS
@@ -206,7 +209,10 @@ class Client:
                 f"{public_url(url)}: {trouble.what}, and the server asks for {asked:,.0f} s of silence: run the same "
                 f"command again after that (what was fetched is kept), or use a mirror"
             )
-        if failures >= settings.attempts:
+        attempts = settings.attempts
+        if trouble.is_unreachable and self._is_interactive:
+            attempts = min(attempts, _INTERACTIVE_ATTEMPTS)
+        if failures >= attempts:
             raise CorpusError(
                 f"gave up on {public_url(url)} after {failures} attempts without progress ({trouble.what}): run the "
                 f"same command again later (what was fetched is kept), or use a mirror"
@@ -238,7 +244,8 @@ class Client:
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
             raise CorpusError(f"{public_url(url)} is no http or https URL: check it") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
-            yield _Trouble(_what_broke(error))
+            what = _what_broke(error)
+            yield _Trouble(what, is_unreachable=what in _UNREACHABLE)
 
     def _body(
         self, url: str, answer: Any, position: int, stop: int | None, known: Version
@@ -360,9 +367,9 @@ def _what_broke(error: BaseException) -> str:
     if "timed out" in text.lower():
         return "no bytes for too long"
     if "refused" in text:
-        return "connection refused"
+        return _UNREACHABLE[0]
     if "resolve" in text or "Name or service" in text:
-        return "the host's name can't be resolved"
+        return _UNREACHABLE[1]
     return f"the connection broke, {type(error).__name__}"
 
 

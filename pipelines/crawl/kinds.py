@@ -6,11 +6,14 @@ import posixpath
 import zlib
 from typing import Any, Literal, get_args
 
-Kind = Literal["warc", "arc", "wet", "jsonl", "parquet", "text"]
+Kind = Literal["warc", "arc", "wet", "wacz", "jsonl", "parquet", "text"]
+"""What a file is; `wacz` is a zip of WARC files, each of which becomes a crawl file of kind `warc`."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 HEAD_BYTES = 1 << 16  # enough for the warcinfo record and the record after it
 GZIP_MAGIC, ZSTD_MAGIC, LZ4_MAGIC, PARQUET_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"PAR1"
+ZIP_MAGIC = b"PK\x03\x04"
+_WACZ_SIGNS = (b"archive/", b"datapackage.json", b"pages/pages.jsonl")  # names of first members
 TEXT_FIELDS = ("text", "content", "raw_content")
 """Fields that hold a document's text in JSONL and Parquet, the first that is there wins.
 
@@ -40,6 +43,7 @@ _SUFFIX_KINDS: dict[str, Kind] = {
     ".warc": "warc",
     ".wat": "warc",
     ".arc": "arc",
+    ".wacz": "wacz",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
@@ -70,6 +74,8 @@ def kind_by_content(head: bytes) -> Kind | None:
     """The kind of a file that begins with `head` (up to HEAD_BYTES, as stored); None if it can't be told."""
     if head.startswith(PARQUET_MAGIC):
         return "parquet"
+    if head.startswith(ZIP_MAGIC):
+        return "wacz" if any(sign in head for sign in _WACZ_SIGNS) else None
     plain = decompress_head(head)
     if plain.startswith(b"WARC/"):
         return "wet" if b"\nwarc-type: conversion" in plain.lower() else "warc"

@@ -5,6 +5,7 @@ specification asks, is read in place and its offsets lead into it; a deflated on
 """
 
 import posixpath
+import re
 import struct
 import zipfile
 import zlib
@@ -17,14 +18,15 @@ from gristmill.core.errors import CorpusError
 SEPARATOR = "!/"
 MAX_MEMBERS = 1_000_000  # of a real collection a few hundred; a directory of more is held in memory for nothing
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, 22 bytes the directory repeats, lengths of name and extra
+_MEMBER_PATH = re.compile(r"(.*?\.(?:wacz|zip))!/(.+)", re.IGNORECASE | re.DOTALL)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SUFFIXES = (".warc", ".warc.gz", ".warc.zst", ".arc", ".arc.gz")
 
 
 def split_member(path: str) -> tuple[str, str | None]:
     """The zip file of a path and the member in it, None for a path that is no member."""
-    container, separator, member = path.partition(f".wacz{SEPARATOR}")
-    return (f"{container}.wacz", member) if separator else (path, None)
+    match = _MEMBER_PATH.fullmatch(path)
+    return (match[1], match[2]) if match else (path, None)
 
 
 def warc_members(file: IO[bytes]) -> tuple[list[zipfile.ZipInfo], list[tuple[str, str]]]:

@@ -1,0 +1,207 @@
+"""Pages through Common Crawl's columnar index: Parquet files of which only what is needed is fetched.
+
+The files hold the CDX index in its order, by SURT key, so that the files of a TLD are found by binary search over
+their footers; row groups are left out by their statistics; of the others the columns of the filter are fetched
+first, and the place of the pages only where one passes.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gristmill.core.errors import CorpusError
+from pipelines.crawl.page_filter import PageFilter, page_row
+from pipelines.crawl.remote import RemoteBase
+
+_KEY, _TLD, _LANGUAGES, _MIME = "url_surtkey", "url_host_tld", "content_languages", "content_mime_detected"
+_PLACE = ("warc_filename", "warc_record_offset", "warc_record_length", "url")
+_SUBSET = "/subset=warc/"
+Bounds = tuple[str, str] | None
+
+
+class IndexFile:
+    """One Parquet file of the index, opened by its footer."""
+
+    def __init__(self, base: RemoteBase, path: str) -> None:
+        self._where = base.url(path)
+        self._file = base.open(path)
+        try:
+            self._parquet = pq.ParquetFile(pa.PythonFile(self._file, mode="r"), pre_buffer=True)
+        except (pa.ArrowException, ValueError) as error:
+            raise CorpusError(f"{self._where} is no Parquet file ({type(error).__name__}): use a mirror") from None
+        self._columns = {self._parquet.schema.column(i).path: i for i in range(len(self._parquet.schema))}
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._parquet.close()
+        self._file.close()
+
+    def bounds(self) -> Bounds:
+        """The least and the greatest key; None where the file does not say."""
+        groups = [self._statistics(group, _KEY) for group in range(self._parquet.num_row_groups)]
+        known = [bounds for bounds in groups if bounds is not None]
+        return (min(b[0] for b in known), max(b[1] for b in known)) if len(known) == len(groups) > 0 else None
+
+    def pages(self, wanted: PageFilter) -> Iterator[dict[str, Any]]:
+        """Rows of selection.PAGES_SCHEMA of the pages that pass, in the order of the file."""
+        first = [
+            name
+            for name, values in ((_TLD, wanted.tlds), (_LANGUAGES, wanted.languages), (_MIME, wanted.mimes))
+            if values
+        ]
+        missing = [name for name in (*first, *_PLACE) if name not in self._columns]
+        if missing:
+            raise CorpusError(f"{self._where} has no column {missing[0]}: this crawl's index can't answer the filter")
+        for group in range(self._parquet.num_row_groups):
+            if not self._may_hold(group, wanted):
+                continue
+            mask = _mask(self._parquet.read_row_group(group, columns=first), wanted) if first else None
+            if mask is not None and not cast(Any, pc).any(mask).as_py():
+                continue
+            place = self._parquet.read_row_group(group, columns=list(_PLACE))
+            for row in (place if mask is None else place.filter(mask)).to_pylist():
+                yield from self._page(row, wanted)
+
+    def _page(self, row: dict[str, Any], wanted: PageFilter) -> Iterator[dict[str, Any]]:
+        name, offset, length, url = (row[column] for column in _PLACE)
+        if wanted.warc_files is not None and name not in wanted.warc_files:
+            return
+        try:
+            found = page_row(str(name), int(offset), int(length), str(url))
+        except (ValueError, TypeError) as error:
+            raise CorpusError(f"{self._where} is damaged ({error}): use a mirror") from None
+        if found is not None:
+            yield found
+
+    def _may_hold(self, group: int, wanted: PageFilter) -> bool:
+        pairs = ((_TLD, wanted.tlds), (_LANGUAGES, wanted.languages), (_MIME, wanted.mimes))
+        for name, values in pairs:
+            bounds = self._statistics(group, name) if values else None
+            if bounds is not None and not any(_is_between(value, bounds) for value in values):
+                return False
+        return True
+
+    def _statistics(self, group: int, name: str) -> Bounds:
+        index = self._columns.get(name)
+        if index is None:
+            return None
+        statistics = self._parquet.metadata.row_group(group).column(index).statistics
+        if statistics is None or not statistics.has_min_max:
+            return None
+        return str(statistics.min), str(statistics.max)
+
+
+def _is_between(value: str, bounds: tuple[str, str]) -> bool:
+    begin = value.removesuffix("*")
+    # A value may stand at the front of a longer one: `deu,eng` holds deu.
+    return begin <= bounds[1] and bounds[0][: len(begin)] <= begin
+
+
+def _mask(table: pa.Table, wanted: PageFilter) -> Any:
+    compute = cast(Any, pc)
+    masks: list[Any] = []
+    if wanted.tlds:
+        masks.append(compute.is_in(table.column(_TLD), pa.array(wanted.tlds)))
+    if wanted.languages:
+        main = compute.utf8_slice_codeunits(table.column(_LANGUAGES), 0, 3)
+        masks.append(compute.is_in(main, pa.array(wanted.languages)))
+    if wanted.mimes:
+        column = table.column(_MIME)
+        mask = compute.is_in(column, pa.array([mime for mime in wanted.mimes if not mime.endswith("/*")], pa.string()))
+        for mime in wanted.mimes:
+            if mime.endswith("/*"):
+                mask = compute.or_(mask, compute.fill_null(compute.starts_with(column, mime.removesuffix("*")), False))
+        masks.append(mask)
+    together = masks[0]
+    for mask in masks[1:]:
+        together = compute.and_(together, mask)
+    return together
+
+
+def find_pages(
+    base: RemoteBase, listing: Sequence[str], wanted: PageFilter, report: Callable[[int, int], None]
+) -> Iterator[dict[str, Any]]:
+    """Rows of selection.PAGES_SCHEMA for the pages that pass the filter, in the order of the index.
+
+    Args:
+        base: of the crawl.
+        listing: the paths of `cc-index-table.paths.gz`.
+        wanted: without hosts, which the CDX index finds at less cost.
+        report: told how many of how many index files are done.
+
+    Raises:
+        CorpusError: the index is missing or not one.
+    """
+    paths = sorted(path for path in listing if _SUBSET in path and path.endswith(".parquet"))
+    if not paths:
+        raise CorpusError(f"{base.base} lists no columnar index for this crawl: use --host, which needs none")
+    opened: dict[int, IndexFile] = {}
+
+    def at(index: int) -> IndexFile:
+        if index not in opened:
+            opened[index] = IndexFile(base, paths[index])
+        return opened[index]
+
+    try:
+        ranges = wanted.key_ranges()
+        needed = files_between(lambda i: at(i).bounds(), len(paths), ranges) if ranges else list(range(len(paths)))
+        for done, index in enumerate(needed):
+            report(done, len(needed))
+            yield from at(index).pages(wanted)
+            opened.pop(index).close()
+        report(len(needed), len(needed))
+    finally:
+        for file in opened.values():
+            file.close()
+
+
+def files_between(bounds: Callable[[int], Bounds], count: int, ranges: Sequence[tuple[str, str]]) -> list[int]:
+    """Which of `count` sorted files may hold keys of `ranges`; all of them where they turn out not to be sorted.
+
+    Args:
+        bounds: least and greatest key of a file; asked of as few as possible.
+        count: how many files there are.
+        ranges: from a key to before another.
+    """
+    seen: dict[int, tuple[str, str]] = {}
+
+    def known(index: int) -> tuple[str, str]:
+        if index not in seen:
+            found = bounds(index)
+            if found is None:
+                raise _UnsortedError
+            seen[index] = found
+        return seen[index]
+
+    needed: set[int] = set()
+    try:
+        for low, high in ranges:
+            first = _first(count, lambda i, key=low: known(i)[1] >= key)
+            last = _first(count, lambda i, key=high: known(i)[0] >= key)
+            needed.update(range(first, last))
+    except _UnsortedError:
+        return list(range(count))
+    order = sorted(seen)
+    if any(seen[a][1] > seen[b][0] for a, b in itertools.pairwise(order)):
+        return list(range(count))
+    return sorted(needed)
+
+
+class _UnsortedError(Exception):
+    """A file does not say what keys it holds."""
+
+
+def _first(count: int, holds: Callable[[int], bool]) -> int:
+    """The first index for which `holds`, which is false up to there and true from there on; `count` if nowhere."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
