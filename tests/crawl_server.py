@@ -118,7 +118,8 @@ def _handler(server: CrawlServer) -> type[http.server.BaseHTTPRequestHandler]:
             for name, value in fault.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self._body(path, content[start:stop], fault)
+            if self.command == "GET":
+                self._body(path, content[start:stop], fault)
 
         def _range(self, content: bytes, etag: str, fault: Fault) -> tuple[int, int, int]:
             asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")

@@ -31,7 +31,7 @@ class IndexFile:
         self._file = base.open(path)
         try:
             self._parquet = pq.ParquetFile(pa.PythonFile(self._file, mode="r"), pre_buffer=True)
-        except (pa.ArrowException, ValueError) as error:
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise CorpusError(f"{self._where} is no Parquet file ({type(error).__name__}): use a mirror") from None
         self._columns = {self._parquet.schema.column(i).path: i for i in range(len(self._parquet.schema))}
 
@@ -59,12 +59,18 @@ class IndexFile:
         for group in range(self._parquet.num_row_groups):
             if not self._may_hold(group, wanted):
                 continue
-            mask = _mask(self._parquet.read_row_group(group, columns=first), wanted) if first else None
+            mask = _mask(self._read(group, first), wanted) if first else None
             if mask is not None and not cast(Any, pc).any(mask).as_py():
                 continue
-            place = self._parquet.read_row_group(group, columns=list(_PLACE))
+            place = self._read(group, _PLACE)
             for row in (place if mask is None else place.filter(mask)).to_pylist():
                 yield from self._page(row, wanted)
+
+    def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
+        try:
+            return self._parquet.read_row_group(group, columns=list(columns))
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise CorpusError(f"{self._where} is damaged ({type(error).__name__}): use a mirror") from None
 
     def _page(self, row: dict[str, Any], wanted: PageFilter) -> Iterator[dict[str, Any]]:
         name, offset, length, url = (row[column] for column in _PLACE)

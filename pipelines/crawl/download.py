@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import email.utils
 import importlib.metadata
+import itertools
 import random
 import re
 import time
@@ -164,7 +165,7 @@ class Client:
                 trouble = _Trouble(f"the answer ended {known.total - position} bytes early")
             if trouble is None:
                 return known
-            failures = 1 if position > before else failures + 1
+            failures = 0 if position > before else failures + 1
             self._wait(url, trouble, failures)
         return known
 
@@ -182,7 +183,7 @@ class Client:
 
     def tail(self, url: str, size: int, version: Version) -> bytes:
         """The last `size` bytes, or the whole of a shorter file; `version.total` says afterwards how long it is."""
-        for failures in range(1, self.settings.attempts + 1):
+        for failures in itertools.count(1):
             out, trouble = bytearray(), None
             with self._gate(url).connection():
                 for got in self._attempt(url, -size, None, version):
@@ -190,6 +191,9 @@ class Client:
                         trouble = got
                         break
                     out += got
+            if out and trouble is not None and version.total is not None:  # the answer said how long the file is
+                begin = max(0, version.total - size)
+                return bytes(out) + b"".join(self.fetch(url, begin + len(out), version.total, version))
             if trouble is None:
                 return bytes(out)
             self._wait(url, trouble, failures)
@@ -217,7 +221,7 @@ class Client:
                 f"gave up on {public_url(url)} after {failures} attempts without progress ({trouble.what}): run the "
                 f"same command again later (what was fetched is kept), or use a mirror"
             )
-        ceiling = min(settings.max_backoff_seconds, settings.first_backoff_seconds * 2.0 ** (failures - 1))
+        ceiling = min(settings.max_backoff_seconds, settings.first_backoff_seconds * 2.0 ** max(failures - 1, 0))
         pause = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, no secret
         pause = max(pause, asked or 0.0)
         if trouble.is_servers_wish:

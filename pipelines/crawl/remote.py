@@ -55,7 +55,8 @@ class RemoteBase:
         if self._client is not None:
             return cast(IO[bytes], RangeFile(self._client, self.url(path)))
         try:
-            return cast(IO[bytes], fsspec.open(self.url(path), "rb").open())
+            fs, stored = cast(tuple[Any, str], fsspec.core.url_to_fs(self.url(path)))
+            return cast(IO[bytes], fs.open(stored, "rb"))
         except (OSError, ValueError, ImportError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise CorpusError(f"can't read {public_url(self.url(path))}: {why}") from None
@@ -67,7 +68,10 @@ class RangeFile(io.RawIOBase):
     def __init__(self, client: Client, url: str) -> None:
         super().__init__()
         self._client, self._url, self._version = client, url, Version()
-        self._tail = client.tail(url, _TAIL_BYTES, self._version)
+        try:
+            self._tail = client.tail(url, _TAIL_BYTES, self._version)
+        except ChangedError as error:
+            raise CorpusError(f"{error}: run the same command again") from None
         self._size = self._version.total if self._version.total is not None else len(self._tail)
         self._position = 0
         self.bytes_read = len(self._tail)

@@ -4,13 +4,13 @@ Each inner WARC file is a crawl file of its own, `x.wacz!/archive/y.warc.gz`. On
 specification asks, is read in place and its offsets lead into it; a deflated one is inflated while it is read.
 """
 
+import contextlib
 import posixpath
 import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from gristmill.core.errors import CorpusError
@@ -19,6 +19,8 @@ SEPARATOR = "!/"
 MAX_MEMBERS = 1_000_000  # of a real collection a few hundred; a directory of more is held in memory for nothing
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, 22 bytes the directory repeats, lengths of name and extra
 _MEMBER_PATH = re.compile(r"(.*?\.(?:wacz|zip))!/(.+)", re.IGNORECASE | re.DOTALL)
+_CHUNK = 1 << 16
+_DAMAGE = b"\nthe zip member is damaged from here on: nothing more of it can be read\n"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SUFFIXES = (".warc", ".warc.gz", ".warc.zst", ".arc", ".arc.gz")
 
@@ -78,7 +80,7 @@ def _problem(member: zipfile.ZipInfo, found: dict[str, Any], taken: list[tuple[i
     return None if member.file_size else "zero bytes"
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_member(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     """A member of an open WACZ file, seekable; damage of the zip is the end of the member.
 
@@ -88,17 +90,14 @@ def open_member(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     with _open_zip(file) as archive:
         try:
             member = archive.getinfo(name)
-            if member.compress_type == zipfile.ZIP_STORED:
-                yield cast(IO[bytes], _Window(file, _data_offset(file, member), member.compress_size))
-                return
-            inner = archive.open(member)
-        except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+            window = _Window(file, _data_offset(file, member), member.compress_size)
+        except (KeyError, zipfile.BadZipFile) as error:
             raise CorpusError(
                 f"{name} of the WACZ file can't be opened ({type(error).__name__}): the file has changed since "
                 f"it was registered; add the corpus again with --replace"
             ) from None
-        with inner:
-            yield cast(IO[bytes], _Member(inner))
+        is_stored = member.compress_type == zipfile.ZIP_STORED
+        yield cast(IO[bytes], window if is_stored else _Inflated(window))
 
 
 def _data_offset(file: IO[bytes], member: zipfile.ZipInfo) -> int:
@@ -137,29 +136,70 @@ class _Window:
         return self._position
 
 
-class _Member:
-    """A member that ends where its damage begins: the WARC reader then finds its last record cut."""
+class _Inflated:
+    """A deflated member as a file.
 
-    def __init__(self, inner: IO[bytes]) -> None:
-        self._inner = inner
+    Where it is damaged or cut it ends in `_DAMAGE`, which is no record: the reader makes a row of it.
+    """
+
+    def __init__(self, window: _Window) -> None:
+        self._window = window
+        self._restart()
+
+    def _restart(self) -> None:
+        self._window.seek(0)
+        self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._ready, self._position, self._is_done = b"", 0, False
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+        """The next bytes; in bounded memory when `size` is given."""
+        out = bytearray()
+        while (size < 0 or len(out) < size) and (self._ready or not self._is_done):
+            if not self._ready:
+                self._ready = self._inflate()
+            taken = len(self._ready) if size < 0 else size - len(out)
+            out += self._ready[:taken]
+            self._ready = self._ready[taken:]
+        self._position += len(out)
+        return bytes(out)
+
+    def _inflate(self) -> bytes:
+        data = self._decoder.unconsumed_tail or self._window.read(_CHUNK)
+        before = self._decoder.copy()
         try:
-            return self._inner.read(size)
-        except (zipfile.BadZipFile, zlib.error, EOFError):
-            return b""
+            out = self._decoder.decompress(data, _CHUNK)
+        except zlib.error:
+            self._is_done = True
+            return _salvage(before, data) + _DAMAGE
+        self._is_done = self._decoder.eof or not data
+        return out + _DAMAGE if self._is_done and not self._decoder.eof else out
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place; backwards in a deflated member means to inflate it again from its beginning."""
-        try:
-            return self._inner.seek(offset, whence)
-        except (zipfile.BadZipFile, zlib.error, EOFError):
-            return self._inner.tell()
+        """Go to a place; backwards means to inflate from the beginning again."""
+        if whence == 2:
+            while self.read(_CHUNK):
+                pass
+            offset += self._position
+        elif whence == 1:
+            offset += self._position
+        if offset < self._position:
+            self._restart()
+        while self._position < offset and self.read(min(_CHUNK, offset - self._position)):
+            pass
+        return self._position
 
     def tell(self) -> int:
         """Where the next read begins."""
-        return self._inner.tell()
+        return self._position
+
+
+def _salvage(decoder: Any, data: bytes) -> bytes:
+    """What `data` holds before the damage."""
+    out = b""
+    with contextlib.suppress(zlib.error):
+        for at in range(len(data)):
+            out += decoder.decompress(data[at : at + 1])
+    return out
 
 
 def _open_zip(file: IO[bytes]) -> zipfile.ZipFile:

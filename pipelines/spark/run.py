@@ -105,7 +105,17 @@ def _run_partition(spark: "SparkSession", layout: Layout, plan: Plan, progress: 
             if plan.has_memory:
                 progress.say(f"{key}: decided again from stored signals, {scored:,} of {report['rows_in']:,} measured")
         attempt.commit(report)
+    if not row.reads:
+        _release_downloads(layout, plan.partition)
     return report
+
+
+def _release_downloads(layout: Layout, partition: Partition) -> None:
+    from pipelines.crawl.corpora import load_corpus
+    from pipelines.crawl.opening import release_downloads
+
+    if partition.segment is not None:
+        release_downloads(layout, load_corpus(layout, partition.corpus).files_of(partition.segment))
 
 
 def run_tasks(
