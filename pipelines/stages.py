@@ -19,13 +19,15 @@ REASONS and LIBRARIES. The module of a map stage holds:
                                                               `tally` is a Counter for what is not a row
     load_side_input(layout, partition) -> object              only where the decision needs another asset
     tally(batch) -> mapping of counters                       only where the report adds its own numbers
+    cpu_seconds() -> seconds so far                           only where the stage has processes of its own
     LIBRARIES         distributions whose version changes the result
 Where Settings has scoring fields, the signals of all rows are stored (pipelines.signals), and `decide` and `edit` must
 do with these and the source's columns: when they are recalled there are no scratch columns. Then the module may have
     READS             the columns of the source that `score` reads; all, where it does not say
     FILLS             columns of the source that `score` sets; new ones need not be named
-    SETTINGS_OF_REASONS   reason -> the setting that it depends on, only for what is decided without rules
-    rules(settings, families) -> rules  where it is decided by rules
+    rules(settings[, families]) -> rules where it decides by rules (pipelines.decisions); FAMILIES where they have any
+    SETTINGS_OF_REASONS   where it does not: reason -> the setting that its limit is
+    limit(settings, reason, detail)     and that limit, as a person is told it
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""`gristmill funnel`: how many documents and bytes each stage kept, and why the others went."""
+"""`gristmill funnel`: how many documents and bytes each stage kept, why the others went, and what if."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +16,29 @@ _REASONS_SHOWN = 3  # per stage; --json has them all
 
 def funnel(
     name: Annotated[str, typer.Argument(help="A registered corpus.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="STAGE.SETTING=VALUE",
+            help="What if? A setting or a reason, such as quality.min_words=30 or language.languages='[en, de]'; "
+            "answered from stored signals, nothing is run. May be given more than once.",
+        ),
+    ] = None,
     home: HomeOption = None,
     is_json: JsonOption = False,
 ) -> None:
     """How many documents and bytes each stage kept of a corpus, and why the others went."""
+    if changes:
+        from gristmill.cli.whatif import print_what_if
+        from pipelines.report.whatif import what_if
+
+        answer = what_if(Layout(home), name, changes)
+        if is_json:
+            print_json(answer.to_plain())
+        else:
+            print_what_if(console(), answer)
+        return
     from pipelines.report.funnel import compute_funnel
 
     found = compute_funnel(Layout(home), name)

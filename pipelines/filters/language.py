@@ -97,6 +97,13 @@ def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     )
 
 
+def limit(settings: Settings, reason: str, language: str | None) -> str | float:
+    """What decides on `reason`, for a document in `language`, as a person is told it."""
+    if reason == "language":
+        return ", ".join(settings.languages) or "any"
+    return settings.threshold_of(language or "")
+
+
 def tally(batch: pa.RecordBatch) -> Mapping[str, int]:
     """Kept documents per language."""
     counts = Counter(batch.column("language").to_pylist())

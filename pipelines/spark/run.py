@@ -87,23 +87,14 @@ def _run_partition(spark: "SparkSession", layout: Layout, plan: Plan, progress: 
         worker = run_part if row.kind == "map" else row.load().pack_segment
         results = run_tasks(spark, placed, worker, key)
         progress.finished(attempt.folder)
-        report = summarise(row, plan.partition, results) | {
-            "settings": plan.settings,
-            "code_version": row.code_version,
-            "libraries": row.libraries,
-            "inputs": plan.inputs,
-            "files_named": plan.files,
-            "fingerprint": plan.fingerprint,
+        report = report_of(plan, results) | {
             "engine": engine(spark),
             "seconds": round(time.monotonic() - started, 3),
             "created_at": now(),
         }
-        if plan.score_fingerprint is not None:
-            scored = sum(result.rows_scored for result in results)
-            is_redecided = plan.has_memory and scored == 0
-            report |= {"score_fingerprint": plan.score_fingerprint, "rows_scored": scored, "is_redecided": is_redecided}
-            if plan.has_memory:
-                progress.say(f"{key}: decided again from stored signals, {scored:,} of {report['rows_in']:,} measured")
+        if plan.has_memory:
+            scored, rows = report["rows_scored"], report["rows_in"]
+            progress.say(f"{key}: decided again from stored signals, {scored:,} of {rows:,} documents measured")
         attempt.commit(report)
     if not row.reads:
         _release_downloads(layout, plan.partition)
@@ -181,6 +172,26 @@ def _guarded(worker: Callable[[PartTask], PartResult], line: str) -> str:
 def _result(row: dict[str, Any]) -> PartResult:
     counters: dict[str, Any] = {name: Counter(row[name]) for name in ("rejected", "tally")}
     return PartResult(**(row | counters))
+
+
+def report_of(plan: Plan, results: Sequence[PartResult]) -> dict[str, Any]:
+    """The report of a partition, but for what only this run knows: its engine, its seconds, the time."""
+    report = summarise(plan.stage, plan.partition, results) | {
+        "settings": plan.settings,
+        "code_version": plan.stage.code_version,
+        "libraries": plan.stage.libraries,
+        "inputs": plan.inputs,
+        "files_named": plan.files,
+        "fingerprint": plan.fingerprint,
+    }
+    if plan.score_fingerprint is not None:
+        scored = sum(result.rows_scored for result in results)
+        report |= {
+            "score_fingerprint": plan.score_fingerprint,
+            "rows_scored": scored,
+            "is_redecided": plan.has_memory and scored == 0,
+        }
+    return report
 
 
 def summarise(stage_row: Stage, partition: Partition, results: Sequence[PartResult]) -> dict[str, Any]:
