@@ -13,7 +13,6 @@ from gristmill.core.settings import scoring
 from pipelines.decisions import Rule
 from pipelines.filters.gopher_repetition import duplicates
 from pipelines.filters.punctuation import TERMINAL
-from pipelines.filters.words import DocumentWords
 
 FAMILY = "fineweb"
 
@@ -62,9 +61,9 @@ def rules(settings: FineWebSettings) -> tuple[Rule, ...]:
     )
 
 
-def signals(text: str, words: DocumentWords, settings: FineWebSettings) -> dict[str, float | None]:
-    """Every column of COLUMNS for one text; None where a share has nothing to be a share of."""
-    lines = [line for line in text.split("\n") if line.strip()]
+def signals(text: str, words: int, settings: FineWebSettings) -> dict[str, float | None]:
+    """Every column of COLUMNS for one text of so many words; None where a share has nothing to be a share of."""
+    lines = [line for line in text.split("\n") if line and not line.isspace()]
     found: dict[str, float | None] = dict.fromkeys(COLUMNS)
     found["fineweb_lines"] = len(lines)
     if lines:
@@ -72,5 +71,5 @@ def signals(text: str, words: DocumentWords, settings: FineWebSettings) -> dict[
         found["fineweb_punctuated_lines"] = sum(line[-1] in TERMINAL for line in lines) / len(lines)
         found["fineweb_short_lines"] = sum(len(line) <= settings.short_line_characters for line in lines) / len(lines)
         found["fineweb_duplicate_line_characters"] = duplicates(lines)[1] / (len(text) - breaks)
-        found["fineweb_line_breaks"] = breaks / words.count
+        found["fineweb_line_breaks"] = breaks / words
     return found

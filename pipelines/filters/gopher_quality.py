@@ -13,6 +13,7 @@ from pipelines.decisions import Rule
 from pipelines.filters.words import DocumentWords
 
 FAMILY = "gopher_quality"
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 COLUMNS: dict[str, pa.DataType] = {
     "words": pa.int32(),
@@ -76,21 +77,25 @@ def rules(settings: GopherQualitySettings) -> tuple[Rule, ...]:
 
 
 def signals(text: str, words: DocumentWords, settings: GopherQualitySettings) -> dict[str, float | None]:
-    """Every column of COLUMNS for one text; None where a share has nothing to be a share of."""
+    """Every column of COLUMNS for one text; None where a share has nothing to be a share of.
+
+    `words` marks the stop words: see `word_table`.
+    """
     found: dict[str, float | None] = dict.fromkeys(COLUMNS)
     found["words"] = words.count
     found["gopher_quality_non_symbol_words"] = words.non_symbol_words
-    found["gopher_quality_stop_words"] = len(words.distinct.intersection(settings.stop_words))
+    found["gopher_quality_stop_words"] = words.marked_words
     if words.non_symbol_words:
         found["gopher_quality_mean_word_length"] = words.non_symbol_characters / words.non_symbol_words
+    ellipses = text.count("...") + text.count(_ELLIPSIS)
     if words.count:
         found["gopher_quality_hashes"] = text.count("#") / words.count
-        found["gopher_quality_ellipses"] = (text.count("...") + text.count("\N{HORIZONTAL ELLIPSIS}")) / words.count
+        found["gopher_quality_ellipses"] = ellipses / words.count
         found["gopher_quality_alphabetic_words"] = words.alphabetic_words / words.count
-    lines = text.splitlines()
+    lines = words.lines
     if lines:
-        bullets = sum(line.lstrip().startswith(settings.bullets) for line in lines)
-        ellipses = sum(line.rstrip().endswith(("...", "\N{HORIZONTAL ELLIPSIS}")) for line in lines)
+        bullets = sum(chunks[0].startswith(settings.bullets) for chunks in words.line_chunks if chunks)
+        ends = sum(line.rstrip().endswith(("...", _ELLIPSIS)) for line in lines) if ellipses else 0
         found["gopher_quality_bullet_lines"] = bullets / len(lines)
-        found["gopher_quality_ellipsis_lines"] = ellipses / len(lines)
+        found["gopher_quality_ellipsis_lines"] = ends / len(lines)
     return found

@@ -4,22 +4,17 @@ Rae et al. 2021, arXiv:2112.11446, appendix A.1.1 and table A1. Shares of charac
 points of the whole text; a repeated element is the second and any later occurrence.
 """
 
-import re
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.decisions import Rule
-from pipelines.filters.words import HASH_BASE, DocumentWords
+from pipelines.filters.ngrams import Ngrams
+from pipelines.filters.words import DocumentWords
 
 FAMILY = "gopher_repetition"
 TOP_N = (2, 3, 4)
 DUPLICATE_N = (5, 6, 7, 8, 9, 10)
-_PARAGRAPH_BREAK = re.compile(r"\n{2,}")
-_LINE_BREAK = re.compile(r"\n+")
-_TUPLE_BASE = np.uint64(0xD6E8FEB86659FD93)
 
 COLUMNS: dict[str, pa.DataType] = {
     "characters": pa.int32(),
@@ -81,19 +76,31 @@ def signals(text: str, words: DocumentWords, settings: GopherRepetitionSettings)
     found["characters"] = size
     if not size:
         return found
-    for kind, parts in (
-        ("paragraph", _PARAGRAPH_BREAK.split(text.strip())),
-        ("line", _LINE_BREAK.split(text)),
-    ):
+    for kind, parts in (("paragraph", paragraphs(text)), ("line", lines(text))):
         elements, characters = duplicates(parts)
         found[f"{FAMILY}_duplicate_{kind}s"] = elements / len(parts)
         found[f"{FAMILY}_duplicate_{kind}_characters"] = characters / size
+    ngrams = Ngrams(words)
     for n in TOP_N:
-        top = top_ngram_characters(words, n)
+        top = ngrams.top_characters(n)
         found[f"{FAMILY}_top_{n}_gram"] = None if top is None else top / size
-    for n, characters in duplicate_ngram_characters(words, DUPLICATE_N).items():
-        found[f"{FAMILY}_duplicate_{n}_grams"] = characters / size
+    for n in DUPLICATE_N:
+        found[f"{FAMILY}_duplicate_{n}_grams"] = ngrams.duplicate_characters(n) / size
     return found
+
+
+def paragraphs(text: str) -> list[str]:
+    """The parts of the stripped text between two or more line breaks."""
+    first, *others = text.strip().split("\n\n")
+    return [first, *(part for other in others if (part := other.lstrip("\n")))]
+
+
+def lines(text: str) -> list[str]:
+    """The parts of the text between line breaks; empty ones only where the text begins or ends with a break."""
+    first, *others = text.split("\n")
+    if not others:
+        return [first]
+    return [first, *(other for other in others[:-1] if other), others[-1]] if any(others) or first else ["", ""]
 
 
 def duplicates(parts: list[str]) -> tuple[int, int]:
@@ -102,81 +109,3 @@ def duplicates(parts: list[str]) -> tuple[int, int]:
     if len(distinct) == len(parts):
         return 0, 0
     return len(parts) - len(distinct), sum(map(len, parts)) - sum(map(len, distinct))
-
-
-def top_ngram_characters(words: DocumentWords, n: int) -> int | None:
-    """Code points, spaces between words included, of all occurrences of the most frequent n-gram.
-
-    Of equally frequent ones the first to occur counts. None where the text has fewer than `n` words.
-    """
-    size = words.count - n + 1
-    if size < 1:
-        return None
-    ngrams = words.hashes[:size].copy()
-    for k in range(1, n):
-        ngrams *= _TUPLE_BASE
-        ngrams += words.hashes[k : k + size]
-    order = np.argsort(ngrams)
-    ordered = ngrams[order]
-    bounds = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1], [True])))
-    counts = np.diff(bounds)
-    most = int(counts.max())
-    first = 0 if most == 1 else int(order[np.repeat(counts == most, counts)].min())
-    return (int(words.lengths[first : first + n].sum()) + n - 1) * most
-
-
-def duplicate_ngram_characters(words: DocumentWords, sizes: tuple[int, ...]) -> dict[int, int]:
-    """For each n of `sizes`: code points in n-grams that repeat an earlier one.
-
-    The text is walked from its start: a repeated n-gram counts and is jumped over, any other is remembered
-    and the walk goes on at the next word. N-grams are equal when their words written together are equal.
-    The hashes only say where a repetition may be; strings decide.
-    """
-    found = dict.fromkeys(sizes, 0)
-    if words.count <= min(sizes):
-        return found
-    ends = np.cumsum(words.lengths)
-    starts = ends - words.lengths
-    powers = _powers(int(words.lengths.max()))
-    ngrams = words.hashes.copy()
-    for n in range(2, max(sizes) + 1):
-        size = words.count - n + 1
-        if size < 2:
-            break
-        ngrams = ngrams[:size] * powers[words.lengths[n - 1 :]] + words.hashes[n - 1 :]
-        if n in found:
-            order = np.argsort(ngrams)
-            ordered = ngrams[order]
-            is_equal = ordered[1:] == ordered[:-1]
-            if is_equal.any():
-                is_repeated = np.concatenate((is_equal, [False])) | np.concatenate(([False], is_equal))
-                at = np.sort(order[is_repeated])
-                found[n] = _walk(words.joined, at, starts[at], ends[at + n - 1], n)
-    return found
-
-
-def _walk(
-    joined: str,
-    words_at: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
-    ends: npt.NDArray[np.int64],
-    n: int,
-) -> int:
-    seen: set[str] = set()
-    characters = next_word = 0
-    for word, start, end in zip(words_at.tolist(), starts.tolist(), ends.tolist(), strict=True):
-        if word < next_word:
-            continue
-        ngram = joined[start:end]
-        if ngram in seen:
-            characters += end - start
-            next_word = word + n
-        else:
-            seen.add(ngram)
-    return characters
-
-
-def _powers(longest: int) -> npt.NDArray[np.uint64]:
-    factors = np.full(longest + 1, HASH_BASE, np.uint64)
-    factors[0] = 1
-    return np.cumprod(factors)

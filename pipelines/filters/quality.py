@@ -9,10 +9,10 @@ class among the bases of Settings, and holds:
     REASONS           reason -> one line that says it to a person
     a settings class  frozen dataclass; its field names are unique in the whole stage
     rules(settings) -> rules, in the order they are asked
-    signals(text, words, settings) -> one value per column, for one document; or else
-    score(batch, settings) -> batch with its COLUMNS, for a whole batch
+    score(batch, settings) -> batch with its COLUMNS; a family behind C4 is given the text that C4 leaves
     files(settings) -> paths            only where its settings name files
     details(batch, settings) -> texts   only where a rejected row needs more said than its numbers (null: no more)
+The four families that look at words and lines have no score: they share one look at each text (see `_look`).
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,11 @@ from types import ModuleType
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.decisions import Rule, all_failures, first_failure, with_column
-from pipelines.filters import fineweb, gopher_quality, gopher_repetition
+from pipelines.filters import c4, fineweb, gopher_quality, gopher_repetition
+from pipelines.filters.c4 import C4Settings
 from pipelines.filters.fineweb import FineWebSettings
 from pipelines.filters.gopher_quality import GopherQualitySettings
 from pipelines.filters.gopher_repetition import GopherRepetitionSettings
@@ -35,22 +37,25 @@ FAMILIES: dict[str, ModuleType] = {
     for family in (
         gopher_repetition,
         gopher_quality,
+        c4,
         fineweb,
     )
 }
-ChosenFamily = Literal["gopher_repetition", "gopher_quality", "fineweb"]
+ChosenFamily = Literal["gopher_repetition", "gopher_quality", "c4", "fineweb"]
 """Families that decide only where the setting `families` names them; any other decides once it is configured."""
 
+_EDITED = "_edited_text"
+_LIST = pa.list_(pa.string())
 COLUMNS: dict[str, pa.DataType] = {name: type_ for f in FAMILIES.values() for name, type_ in f.COLUMNS.items()}
 REASONS: dict[str, str] = {reason: line for f in FAMILIES.values() for reason, line in f.REASONS.items()}
-_CHOSEN = ("gopher_repetition", "gopher_quality", "fineweb")
+_CHOSEN = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 
 
 @dataclass(frozen=True)
-class Settings(FineWebSettings, GopherQualitySettings, GopherRepetitionSettings):
+class Settings(FineWebSettings, C4Settings, GopherQualitySettings, GopherRepetitionSettings):
     """Which families decide, and the limits of each; the limits are cited where they are defined."""
 
-    families: tuple[ChosenFamily, ...] = ("gopher_repetition", "gopher_quality", "fineweb")
+    families: tuple[ChosenFamily, ...] = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 
     def __post_init__(self) -> None:
         unknown = [f for f in self.families if f not in _CHOSEN]
@@ -73,15 +78,34 @@ def rules(settings: Settings, families: Sequence[str]) -> tuple[Rule, ...]:
 
 
 def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
-    """Add COLUMNS: the signals of every family, of those that do not decide too."""
-    rows = [_signals(text or "", settings) for text in batch.column("text").to_pylist()]
+    """Add COLUMNS: the signals of every family, of those that do not decide too.
+
+    The scratch column `_edited_text` has what C4's line rules leave of a text, null where that is all of it.
+    """
+    looks = [_look(text or "", settings) for text in batch.column("text").to_pylist()]
+    original = batch.column("text")
+    edited = pa.array([look[_EDITED] for look in looks], original.type)
     for family in FAMILIES.values():
         if hasattr(family, "score"):
             batch = family.score(batch, settings)
-            continue
-        for name, type_ in family.COLUMNS.items():
-            batch = with_column(batch, name, [row[name] for row in rows], type_)
-    return batch
+        else:
+            for name, type_ in family.COLUMNS.items():
+                batch = with_column(batch, name, [look[name] for look in looks], type_)
+        if family is c4 and settings.is_editing_lines:
+            batch = with_column(batch, "text", pc.coalesce(edited, original))
+    return with_column(with_column(batch, "text", original), _EDITED, edited)
+
+
+def edit(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
+    """Replace each text by what C4's line rules leave of it, where C4 decides and is to edit."""
+    if not settings.is_editing_lines or c4.FAMILY not in settings.families:
+        return batch
+    original = batch.column("text")
+    if _EDITED in batch.schema.names:
+        edited = batch.column(_EDITED)
+    else:  # decided again from stored signals
+        edited = pa.array([_edited(text or "", settings) for text in original.to_pylist()], original.type)
+    return with_column(batch, "text", pc.coalesce(edited, original))
 
 
 def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
@@ -106,18 +130,26 @@ def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     return with_column(verdict, "failed_rules", _failed_rules(batch, settings, tuple(FAMILIES)), _LIST)
 
 
-_LIST = pa.list_(pa.string())
-
-
 def _failed_rules(batch: pa.RecordBatch, settings: Settings, families: Sequence[str]) -> list[list[str]]:
     failed: list[list[str]] = all_failures(batch, rules(settings, families)).to_pylist()
     return [list(dict.fromkeys(row)) for row in failed]  # two rules may give the same reason
 
 
-def _signals(text: str, settings: Settings) -> dict[str, Any]:
-    words = word_table().analyse(text)
-    found: dict[str, Any] = {}
-    for family in FAMILIES.values():
-        if hasattr(family, "signals"):
-            found |= family.signals(text, words, settings)
-    return found
+def _look(text: str, settings: Settings) -> dict[str, Any]:
+    """The columns of the four families that look at words and lines, and the edited text."""
+    table = word_table(settings.stop_words)
+    words = table.analyse(text)
+    edited = c4.edit_lines(text, words, table, settings)
+    judged = (edited.text, edited.words) if settings.is_editing_lines else (text, words.count)
+    return {
+        **gopher_repetition.signals(text, words, settings),
+        **gopher_quality.signals(text, words, settings),
+        **edited.counts,
+        **fineweb.signals(*judged, settings),
+        _EDITED: None if edited.text == text else edited.text,
+    }
+
+
+def _edited(text: str, settings: Settings) -> str:
+    table = word_table(settings.stop_words)
+    return c4.edit_lines(text, table.analyse(text), table, settings).text

@@ -1,9 +1,6 @@
-"""Quality rules: one text per reason, datatrove's verdicts, and any text at all."""
+"""Quality rules: one text per reason, and any text at all."""
 
-import gzip
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +14,8 @@ PROSE = (
     "The old miller walked to the river before dawn, for he wanted to see whether the flood had reached the wheel.\n"
     "Nobody in the village had slept, and most of them stood on the bridge with lanterns that hardly gave any light.\n"
     "He asked a boy what the water had done; the boy said it had taken two boats, a fence and somebody's best hen.\n"
-    "By noon the sun was out again, and people began to laugh about things which had frightened them at midnight."
+    "By noon the sun was out again, and people began to laugh about things which had frightened them at midnight.\n"
+    "What the miller found below the wheel he told no one but his daughter, and she has kept it to herself."
 )
 _TREES = "alder birch cedar elder fir gorse hazel ivy juniper kale larch maple nettle oak pine quince rowan"
 LETTERS = _TREES.split()
@@ -35,6 +33,7 @@ def spaced_repeats(n: int) -> str:
 
 
 GOOD = Settings()
+UNEDITED = replace(GOOD, is_editing_lines=False)
 TEXTS: dict[str, tuple[str, Settings]] = {
     "gopher_repetition.empty": ("", GOOD),
     "gopher_repetition.duplicate_paragraphs": ("a b\n\na b\n\n" + PROSE, GOOD),
@@ -64,13 +63,19 @@ TEXTS: dict[str, tuple[str, Settings]] = {
     "gopher_quality.ellipsis_lines": ("\n".join(f"{line}…" for line in PROSE.split("\n")), GOOD),
     "gopher_quality.alphabetic_words": (PROSE + " " + " ".join(str(n) for n in range(1000, 1060)), GOOD),
     "gopher_quality.stop_words": (" ".join(f"{a}{b}" for a in "abcdefgh" for b in LETTERS[:8]), GOOD),
+    "c4.lorem_ipsum": (PROSE.replace("the wheel", "lorem Ipsum"), GOOD),
+    "c4.curly_bracket": (f"{PROSE} {{", GOOD),
+    "c4.too_few_sentences": (PROSE.replace(".", ",").replace("\n", " "), GOOD),
     "fineweb.empty": (" \n\t\n ", replace(GOOD, families=("fineweb",))),
-    "fineweb.punctuated_lines": (PROSE.replace(".\n", " \n").removesuffix("."), GOOD),
-    "fineweb.short_lines": ("\n".join(["Yes.", "No.", "Well, well.", *LETTERS, PROSE]), GOOD),
-    "fineweb.duplicate_line_characters": (f"{PROSE}\nIt was so.\nAnd again.\nIt was so.", GOOD),
+    "fineweb.punctuated_lines": (PROSE.replace(".\n", " \n").removesuffix("."), shares_off(min_sentences=0)),
+    "fineweb.short_lines": (
+        "\n".join(["Yes.", "No.", "Well, well.", *LETTERS, PROSE]),
+        replace(UNEDITED, families=("fineweb",)),
+    ),
+    "fineweb.duplicate_line_characters": (f"{PROSE}\nIt was so.\nAnd again now.\nIt was so.", GOOD),
     "fineweb.line_breaks": (
         "\n".join(f"So {word}." for word in LETTERS),
-        replace(GOOD, max_short_lines=1.0, families=("fineweb",)),
+        replace(UNEDITED, max_short_lines=1.0, families=("fineweb",)),
     ),
 }
 
@@ -131,8 +136,8 @@ def test_no_rows() -> None:
 
 
 def test_unknown_family() -> None:
-    with pytest.raises(ValueError, match="families has 'c4'"):
-        Settings(families=("c4",))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="families has 'c5'"):
+        Settings(families=("c5",))  # pyright: ignore[reportArgumentType]
 
 
 @settings(max_examples=60, deadline=None)
@@ -140,44 +145,3 @@ def test_unknown_family() -> None:
 def test_any_text_goes_through(texts: list[str | None]) -> None:
     scored = quality.score(batch_of(*texts), GOOD)
     assert scored.num_rows == quality.decide(scored, GOOD).num_rows == len(texts)
-
-
-_DATATROVE_NAMES = {
-    "dup_para_frac": "duplicate_paragraphs",
-    "dup_para_char_frac": "duplicate_paragraph_characters",
-    "dup_line_frac": "duplicate_lines",
-    "dup_line_char_frac": "duplicate_line_characters",
-    "gopher_short_doc": "too_few_words",
-    "gopher_long_doc": "too_many_words",
-    "gopher_below_avg_threshold": "short_words",
-    "gopher_above_avg_threshold": "long_words",
-    "gopher_too_many_hashes": "hashes",
-    "gopher_too_many_ellipsis": "ellipses",
-    "gopher_too_many_bullets": "bullet_lines",
-    "gopher_too_many_end_ellipsis": "ellipsis_lines",
-    "gopher_below_alpha_threshold": "alphabetic_words",
-    "gopher_enough_stop_words": "stop_words",
-    "line_punct_ratio": "punctuated_lines",
-    "short_line_ratio": "short_lines",
-    "char_dup_ratio": "duplicate_line_characters",
-    "list_ratio": "line_breaks",
-} | {f"duplicated_{n}_n_grams": f"duplicate_{n}_grams" for n in range(5, 11)}
-
-
-@pytest.mark.shared
-def test_datatrove_agrees(shared_data: Path) -> None:
-    with gzip.open(shared_data / "golden" / "datatrove-0.10.1.jsonl.gz", "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    scored = quality.score(batch_of(*(row["text"] for row in rows)), GOOD)
-    assert scored.column("words").to_pylist() == [row["n_words"] for row in rows]
-    for theirs, family in (
-        ("gopher_rep", "gopher_repetition"),
-        ("gopher_quality", "gopher_quality"),
-        ("fineweb", "fineweb"),
-    ):
-        reasons = quality.decide(scored, Settings(families=(family,))).column("reason").to_pylist()
-        expected = [
-            None if is_kept else f"{family}.{_DATATROVE_NAMES.get(why, why)}"
-            for is_kept, why in (row["verdict"][theirs] for row in rows)
-        ]
-        assert reasons == expected

@@ -1,62 +1,196 @@
-"""Words: spaCy's tokens, remembered per chunk."""
+"""Words and sentences: spaCy's, remembered per chunk; and n-grams like the plain walk."""
 
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import spacy
 from hypothesis import given, settings, strategies
 
-from pipelines.filters import gopher_repetition
-from pipelines.filters.words import HASH_BASE, WordTable, token_hash, word_table, words
+from pipelines.filters import gopher_repetition, words
+from pipelines.filters.chunk_tokens import LONGEST_URL, ChunkTokenizer
+from pipelines.filters.ngrams import Ngrams
+from pipelines.filters.words import WordTable, word_table
 
 TEXTS = [
-    "Don't can't won't cannot, gonna; it's the dog's (really!) e.g. U.S. a.m. Mr. O'Neil's 10km $5.50 US$7",
-    "see https://example.com/a_b?c=d#e, mail joe@example.com or 1,000.50 - 3-4% well-known and/or x=y",
-    "\u201cquoted\u201d \u2018single\u2019 ... \u2026 \u4f60\u597d\u3002 caf\u00e9! \u00bfqu\u00e9?",
-    ":) <3 C++ 22): (==) %''.join(g",
-    "a\x1cb\u00a0c\u2003d \t\n\n e",
+    "Don't can't won't cannot, gonna; it's the dog's (really!) e.g. U.S. a.m. Mr. O'Neil's 10km $5.50 US$7 A$ 7$",
+    "see https://example.com/a_b?c=d#e, mail joe@example.com or 1,000.50 - 3-4% well-known and/or x=y, 1.2.3.4:80",
+    "“quoted” ‘single’ ... … …… a…… 你好。 café! ¿qué? °C. 5°C. x°F.",
+    ":) <3 C++ 22): (==) %''.join(g foo-a. a.b.c. (a.), 'em ’s 's :-)) ((-: -__- ¯\\(ツ)/¯ ಠ_ಠ 8-D",
+    "a\x1cb\u00a0c\u2003d \t\n\n e\x85f\u2028g",
+    "😀 ok👍🏽! ♥♥ 広辞苑、第三版 مرحبا، 12кг 5км/ч 3m² 2+ 3+4 a+b",
+    "def f(x: int) -> list[str]: return {'a': [1, 2]}  # ==> foo->bar, a::b; <b>x</b>&nbsp;... .... a.... --no-x",
+    "IS_ALPHA ORTH xIS_ALPHA. \x00a\x00 \ufffd \ufeffBOM \u200bzero\u200b a\u0301b",
+    "Hello there. How are you?  Fine! (Really.) 'Yes.' he said... \"No!\" ) . ! \n . \n\n A",
     "",
+    " ",
+    "  \n ",
+    "... ! ?",
 ]
+_AWKWARD = "aZß9.,:;!?()[]<>_#*&'\"`$%+-/=~@^|\\…’—°§ \t\n\u00a0你。😀कsSmkgoO3D"
+awkward = strategies.text(alphabet=_AWKWARD, max_size=60)
 
 
 @pytest.fixture(scope="module")
 def english() -> Any:
-    return spacy.blank("en")
+    pipeline = spacy.blank("en")
+    pipeline.add_pipe("sentencizer")
+    return pipeline
 
 
-def expected(english: Any, text: str) -> list[str]:
+@pytest.fixture(scope="module")
+def tokenizer() -> ChunkTokenizer:
+    return ChunkTokenizer()
+
+
+def spacy_words(english: Any, text: str) -> list[str]:
     return [token.text for chunk in text.split() for token in english.tokenizer(chunk)]
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_tokens_are_spacys(english: Any, text: str) -> None:
-    assert words(text) == expected(english, text)
-    analysed = word_table().analyse(text)
-    assert analysed.lengths.tolist() == list(map(len, words(text)))
-    assert analysed.joined == "".join(words(text))
+def spacy_sentences(english: Any, text: str) -> int:
+    return sum(1 for _ in english(text).sents) or 1
 
 
-@settings(max_examples=60, deadline=None)
-@given(strategies.text(max_size=60))
-def test_any_text_has_spacys_tokens(text: str) -> None:
-    assert words(text) == expected(word_table()._nlp, text)
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_words_and_sentences_are_spacys(english: Any, text: str) -> None:
+    table = word_table()
+    assert table.words(text) == spacy_words(english, text)
+    assert table.count(text) == len(table.words(text))
+    assert table.sentences(text) == spacy_sentences(english, text)
 
 
-def test_what_is_remembered_changes_nothing() -> None:
-    small = WordTable(cache_chunks=2)
+def test_every_special_case_alone_and_amid_a_chunk(english: Any, tokenizer: ChunkTokenizer) -> None:
+    for rule in english.tokenizer.rules:
+        for chunk in (rule, f"({rule})", f"x-{rule}", f"{rule}.", f"7{rule},", f"{rule}{rule}"):
+            if not any(map(str.isspace, chunk)):
+                assert tokenizer.tokens(chunk) == [t.text for t in english.tokenizer(chunk)], chunk
+
+
+@settings(max_examples=400, deadline=None)
+@given(strategies.one_of(awkward, strategies.text(max_size=60)))
+def test_any_text_has_spacys_words(text: str) -> None:
+    english = _english()
+    assert word_table().words(text) == spacy_words(english, text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    strategies.lists(
+        strategies.sampled_from(["So.", "so", ")", "!", "\u2026", "(a", "U.S.", " ", "\t", "\n", "a.b", "?'"])
+    )
+)
+def test_any_text_has_spacys_sentences(pieces: list[str]) -> None:
+    for text in (" ".join(pieces), "".join(pieces)):
+        assert word_table().sentences(text) == spacy_sentences(_english(), text)
+
+
+_cached: list[Any] = []
+
+
+def _english() -> Any:
+    if not _cached:
+        _cached.append(spacy.blank("en"))
+        _cached[0].add_pipe("sentencizer")
+    return _cached[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(strategies.lists(awkward, max_size=4).map("\n".join))
+def test_numbers_of_a_text(text: str) -> None:
+    found = WordTable(("a", "so", "kg")).analyse(text)
+    plain = words.words(text)
+    assert found.lengths.tolist() == list(map(len, plain))
+    assert found.joined == "".join(plain)
+    assert found.alphabetic_words == sum(any(map(str.isalpha, word)) for word in plain)
+    proper = [word for word in plain if not words.SYMBOLS.issuperset(word)]
+    assert found.non_symbol_words == len(proper)
+    assert found.non_symbol_characters == sum(map(len, proper))
+    assert found.marked_words == len({"a", "so", "kg"}.intersection(plain))
+    assert found.is_evenly_spaced(text) == all(" ".join(line.split()) == line for line in text.splitlines())
+
+
+def test_more_marked_words_than_a_number_has_bits() -> None:
+    marked = tuple(f"w{n}" for n in range(150))
+    assert WordTable(marked).analyse("w1, w70! w140 (w149) w150 w1").marked_words == 0 + 4
+
+
+def test_what_is_remembered_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "BLOCK_CHUNKS", 3)
+    small = WordTable(("cannot", "e"), cache_chunks=2)
     for text in TEXTS * 2:
-        assert small.words(text) == word_table().words(text)
+        ours, theirs = small.analyse(text), WordTable(("cannot", "e")).analyse(text)
+        assert ours.lengths.tolist() == theirs.lengths.tolist()
+        assert ours.marked_words == theirs.marked_words
+        assert (ours.rows[:, 2:] == theirs.rows[:, 2:]).all()
+        assert small.sentences(text) == word_table().sentences(text)
+
+
+def test_the_table_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "BLOCK_CHUNKS", 100)
+    table = WordTable(cache_chunks=200)
+    found = table.analyse(" ".join(f"chunk{n}" for n in range(5_000)))
+    assert found.count == 5_000
+    assert len(table._numbers) <= 300
+    monkeypatch.setattr(words, "CACHE_CHARACTERS", 1_000)
+    table.analyse("x" * 5_000)
+    assert table.count("short") == 1
+    assert table._characters == len("short")
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """Function calls, Python's and C's, that `work` makes."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+ENDLESS: dict[str, Callable[[int], str]] = {
+    "no whitespace": lambda n: "a" * n,
+    "one pair of words": lambda n: "a b " * (n // 4),
+    "distinct chunks": lambda n: " ".join(f"{i}x" for i in range(n // 6)),
+    "closing brackets": lambda n: ")" * n,
+    "dots": lambda n: "." * n,
+    "dots and letters": lambda n: "a." * (n // 2),
+    "emoticons": lambda n: ":)" * (n // 2),
+    "quotes": lambda n: "'\"" * (n // 2),
+    "hyphens": lambda n: "a-" * (n // 2),
+    "colons and an at": lambda n: "a:" * (n // 2) + "@b.c",
+    "url": lambda n: "https://example.com/" + "a/" * (n // 2),
+    "lines": lambda n: "\n" * n,
+    "spaces": lambda n: "a.  b\t" * (n // 6),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_work_grows_with_the_length(kind: str) -> None:
+    def calls(n: int) -> int:
+        table, text = WordTable(), ENDLESS[kind](n)
+        settings_ = gopher_repetition.GopherRepetitionSettings()
+        return calls_of(
+            lambda: (gopher_repetition.signals(text, table.analyse(text), settings_), table.sentences(text))
+        )
+
+    assert calls(40_000) <= 2.2 * calls(20_000) + 1_000
 
 
 def test_endless_chunks_end() -> None:
-    assert len(words(")" * 20_000)) == 20_000
-    assert "".join(words("ab" * 5_000)) == "ab" * 5_000
-
-
-@given(strategies.text(max_size=20), strategies.text(max_size=20))
-def test_hashes_compose(first: str, second: str) -> None:
-    composed = token_hash(first) * pow(HASH_BASE, len(second), 1 << 64) + token_hash(second)
-    assert token_hash(first + second) == composed % (1 << 64)
+    table = word_table()
+    assert table.count(")" * 20_000) == 20_000
+    assert table.count("ab" * 50_000) == 1
+    assert "".join(table.words("a:b@c.d/" * LONGEST_URL)) == "a:b@c.d/" * LONGEST_URL
 
 
 def plain_duplicate_characters(tokens: list[str], n: int) -> int:
@@ -74,17 +208,43 @@ def plain_duplicate_characters(tokens: list[str], n: int) -> int:
     return characters
 
 
-@settings(max_examples=150, deadline=None)
-@given(strategies.lists(strategies.sampled_from(["a", "b", "ab", "ba", "c", "d"]), max_size=60))
+def plain_top_characters(tokens: list[str], n: int) -> int | None:
+    ngrams = [" ".join(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+    top = max(ngrams, key=ngrams.count, default=None)
+    return None if top is None else len(top) * ngrams.count(top)
+
+
+_TOKENS = ["a", "b", "ab", "ba", "c", "d", "longer", "word", "longerword"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(strategies.lists(strategies.sampled_from(_TOKENS), max_size=80))
 def test_ngrams_like_the_plain_walk(tokens: list[str]) -> None:
-    analysed = word_table().analyse(" ".join(tokens))
-    own = words(" ".join(tokens))
-    sizes = gopher_repetition.DUPLICATE_N
-    assert gopher_repetition.duplicate_ngram_characters(analysed, sizes) == {
-        n: plain_duplicate_characters(own, n) for n in sizes
-    }
+    table = word_table()
+    ngrams = Ngrams(table.analyse(" ".join(tokens)))
+    own = table.words(" ".join(tokens))
+    for n in gopher_repetition.DUPLICATE_N:
+        assert ngrams.duplicate_characters(n) == plain_duplicate_characters(own, n)
     for n in gopher_repetition.TOP_N:
-        ngrams = [" ".join(own[i : i + n]) for i in range(len(own) - n + 1)]
-        top = max(ngrams, key=ngrams.count, default=None)
-        plain = None if top is None else len(top) * ngrams.count(top)
-        assert gopher_repetition.top_ngram_characters(analysed, n) == plain
+        assert ngrams.top_characters(n) == plain_top_characters(own, n)
+
+
+@pytest.mark.shared
+def test_golden_counts_and_ngrams(shared_data: Path) -> None:
+    with gzip.open(shared_data / "golden" / "datatrove-0.10.1.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    table = word_table()
+    assert [table.count(row["text"]) for row in rows] == [row["n_words"] for row in rows]
+    assert [table.sentences(row["text"]) for row in rows] == [row["n_sents"] for row in rows]
+    for row in rows[::8]:
+        found, own = Ngrams(table.analyse(row["text"])), table.words(row["text"])
+        for n in gopher_repetition.DUPLICATE_N:
+            assert found.duplicate_characters(n) == plain_duplicate_characters(own, n)
+
+
+@pytest.mark.shared
+def test_every_chunk_of_real_text(shared_data: Path, english: Any, tokenizer: ChunkTokenizer) -> None:
+    with gzip.open(shared_data / "golden" / "datatrove-0.10.1.jsonl.gz", "rt", encoding="utf-8") as file:
+        chunks = sorted({chunk for line in file for chunk in json.loads(line)["text"].split()})
+    differing = [c for c in chunks if tokenizer.tokens(c) != [t.text for t in english.tokenizer(c)]]
+    assert differing == []
