@@ -97,6 +97,7 @@ def locked(path: Path, *, is_waiting: bool, is_shared: bool = False) -> Iterator
                 yield True
                 return
         finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also for a child process that was forked meanwhile
             os.close(descriptor)
 
 
