@@ -6,7 +6,7 @@ import json
 import posixpath
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, cast
 
@@ -41,6 +41,7 @@ class PartTask:
     settings: dict[str, Any]
     known: str = ""  # the signals part of a run before that measured the same way
     known_sha256: str = ""
+    also: Sequence[str] = ()  # further crawl files whose documents go to the same part
 
     def to_json(self) -> str:
         """The task as one line."""
@@ -154,7 +155,8 @@ def run_part(task: PartTask) -> PartResult:
     module = stage(task.stage).load()
     settings = build(module.Settings, task.settings, f"settings of {task.stage}")
     layout = task.layout
-    started = time.process_time()
+    cpu_seconds = getattr(module, "cpu_seconds", time.process_time)
+    started = cpu_seconds()
     result = PartResult(task.part)
     kept_writer, quarantine_writer, signals_writer = (
         PartWriter(layout, posixpath.join(task.folder, folder, task.part))
@@ -185,7 +187,7 @@ def run_part(task: PartTask) -> PartResult:
         written = writer.close()
         if written is not None:
             result.files.append(written | {"kind": kind})
-    result.cpu_seconds = time.process_time() - started
+    result.cpu_seconds = cpu_seconds() - started
     heartbeat.done(result.rows_in)
     return result
 

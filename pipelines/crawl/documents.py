@@ -48,6 +48,7 @@ def _read_line(stream: Stream, limit: int) -> tuple[bytes, int]:
     """A line, cut after `limit` + 1 bytes, and how long it really is."""
     parts: list[bytes] = []
     size = kept = 0
+    begin, stored = stream.position, stream.consumed()
     while window := stream.peek(1 << 15):
         end = window.find(b"\n")
         data = stream.read(end + 1 if end >= 0 else len(window))
@@ -57,6 +58,7 @@ def _read_line(stream: Stream, limit: int) -> tuple[bytes, int]:
             kept += len(parts[-1])
         if end >= 0:
             break
+        stream.leave_bomb(begin, stored)
     return b"".join(parts), size
 
 

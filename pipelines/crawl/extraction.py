@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -13,16 +14,17 @@ from gristmill.core.settings import to_plain
 from pipelines.crawl import hosts
 from pipelines.crawl.charset import decode_html
 from pipelines.crawl.corpora import load_corpus
-from pipelines.crawl.markup import ALL_TEXT, MAIN_CONTENT, MarkupSettings, normalise
+from pipelines.crawl.markup import ALL_TEXT, MAIN_CONTENT, MarkupSettings
 from pipelines.crawl.optout import opt_out
+from pipelines.crawl.plain_text import as_written
 from pipelines.crawl.prescan import language_tag
 from pipelines.crawl.records import read_records
-from pipelines.crawl.sandbox import Answer, Limits, run_in_child
+from pipelines.crawl.sandbox import Answer, Limits, cpu_seconds, run_in_child
 from pipelines.decisions import verdicts
 from pipelines.parts import PartTask
 from pipelines.schema import DOCUMENT_SCHEMA
 
-__all__ = ["ALL_TEXT", "MAIN_CONTENT", "REASONS", "SCHEMA", "Settings", "decide", "files", "read", "score", "tally"]
+__all__ = ["ALL_TEXT", "MAIN_CONTENT", "REASONS", "SCHEMA", "Settings", "cpu_seconds", "decide", "files", "read", "score", "tally"]
 LIBRARIES = ("Resiliparse", "brotli", "idna", "pyarrow", "zstandard")
 
 # WHATWG MIME Sniffing, 7.1: how an HTML page begins.
@@ -128,18 +130,21 @@ SCHEMA = pa.schema([*DOCUMENT_SCHEMA, *_SIGNALS, *_SCRATCH])
 
 
 def read(task: PartTask, settings: Settings, tally: Counter[str]) -> Iterator[pa.RecordBatch]:
-    """The records of the crawl file that `task.source` names; see `read_records`.
+    """The records of the crawl files that `task` names; see `read_records`.
 
     Raises:
-        CorpusError: the corpus is not registered, or was registered again without this file.
+        CorpusError: the corpus is not registered, or was registered again without one of them.
     """
-    for file in load_corpus(task.layout, task.corpus).files_of(task.segment):
-        if file.path == task.source:
-            return read_records(task.corpus, file, settings.max_body_bytes, tally, task.layout)
-    raise CorpusError(
-        f"{task.source} is not in segment {task.segment} of corpus {task.corpus}: "
-        f"it was registered again meanwhile; run the same command again"
-    )
+    wanted = {task.source, *task.also}
+    files = [file for file in load_corpus(task.layout, task.corpus).files_of(task.segment) if file.path in wanted]
+    gone = wanted.difference(file.path for file in files)
+    if gone:
+        raise CorpusError(
+            f"{min(gone)} is not in segment {task.segment} of corpus {task.corpus}: "
+            f"it was registered again meanwhile; run the same command again"
+        )
+    limit = settings.max_body_bytes
+    return chain.from_iterable(read_records(task.corpus, file, limit, tally, task.layout) for file in files)
 
 
 def files(settings: Settings) -> tuple[str, ...]:
@@ -199,7 +204,7 @@ def _is_to_parse(row: dict[str, Any], settings: Settings, blocked: hosts.Blocked
         return False
     if row["_is_text"]:
         text, row["charset"] = decode_html(row["_body"], row["charset"])
-        row.update(text=normalise(text), title=row["_title"], extractor="none")
+        row.update(text=as_written(text), title=row["_title"], extractor="none")
     return not row["_is_text"]
 
 

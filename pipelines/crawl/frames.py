@@ -5,13 +5,15 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.crawl.stored import PlainSource, Source, sources
+from pipelines.crawl.stored import ABANDONED, PlainSource, Source, sources
 
 MAX_HEADER_BYTES = 1 << 16  # of one record's own header; the longest in Common Crawl is about 2 kB
 MIN_RECORD_BYTES = 31  # of `WARC/1.0`, `Content-Length: 0`, and their line ends
 HEADER_PROBLEM = "broken_record_header"
 _CHUNK = 1 << 15
 _MAX_TAIL = 1 << 20  # garbage behind a damaged record; a longer one gets a row of its own
+# A bomb: so many bytes that nobody wants, in so few stored ones (HTML is compressed to a fifth, deflate reaches 1032).
+_BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 _OVERLAP = 1 << 12  # longer than what tells the beginning of a record
 
 
@@ -94,8 +96,21 @@ class Stream:
         if self._plain is not None and size > len(self._buffer):
             self.seek(min(self.position + size, max(self._plain.size, self.position)))
             return
+        begin, stored = self.position, self._source.consumed()
         while size > 0 and (data := self.read(min(size, 1 << 20))):
             size -= len(data)
+            self.leave_bomb(begin, stored)
+
+    def leave_bomb(self, begin: int, stored: int) -> None:
+        """Give the source up where what was passed over since `begin` and `stored` is a bomb."""
+        passed = self.position - begin
+        if passed > _BOMB_BYTES and passed > _BOMB_RATIO * (self._source.consumed() - stored):
+            self._source.abandon(ABANDONED)
+            self._buffer = b""
+
+    def consumed(self) -> int:
+        """Bytes as stored that were read so far."""
+        return self._source.consumed()
 
     def skip_blank(self) -> bytes:
         """Pass over line ends and return them."""
@@ -109,7 +124,9 @@ class Stream:
 
     def find(self, pattern: re.Pattern[bytes]) -> bool:
         """Go to where group 1 of `pattern` next matches, in bounded memory; False and the end if nowhere."""
+        begin, stored = self.position, self._source.consumed()
         while True:
+            self.leave_bomb(begin, stored)
             window = self.peek(_CHUNK)
             match = pattern.search(window)
             if match:

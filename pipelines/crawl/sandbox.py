@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,13 @@ class Sandbox:
         self._child: subprocess.Popen[bytes] | None = None
         self._received = bytearray()
         self._is_gone = False
+        self._ended_cpu = self._child_cpu = 0.0
+        self._first_peak = 0  # of the child when it was ready; Linux hands the parent's on to it
+
+    @property
+    def cpu_seconds(self) -> float:
+        """User and system time that the children took so far."""
+        return self._ended_cpu + self._child_cpu
 
     @property
     def pid(self) -> int | None:
@@ -88,6 +96,7 @@ class Sandbox:
         """End the child and wait for it."""
         child, self._child = self._child, None
         self._received.clear()
+        self._ended_cpu, self._child_cpu = self.cpu_seconds, 0.0
         if child is None:
             return
         assert child.stdin is not None
@@ -124,7 +133,7 @@ class Sandbox:
             return Answer({}, b"", "broken_cpu_time", f"more than {self._limits.cpu_seconds:g} s of CPU time")
         how = f"ended by {_signal_name(-ended)}" if ended < 0 else f"ended with exit code {ended}"
         # Few native libraries survive an allocation that fails.
-        is_full = peak > _FULL * self._limits.memory_bytes
+        is_full = peak > self._first_peak and peak > _FULL * self._limits.memory_bytes
         return Answer({}, b"", "broken_memory" if is_full else "broken_crash", how)
 
     def _end(self) -> tuple[int, int]:
@@ -135,8 +144,9 @@ class Sandbox:
             child.kill()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
+        self._child_cpu = usage.ru_utime + usage.ru_stime
         self.close()
-        return child.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return child.returncode, _peak(usage)
 
     def _start(self) -> subprocess.Popen[bytes]:
         path = os.pathsep.join([entry or "." for entry in sys.path])
@@ -159,9 +169,11 @@ class Sandbox:
         }
         self._is_gone = False
         _send(child.stdin.fileno(), deque([memoryview(_frame(facts, b"")[0])]))
-        if not self._receive_one():
+        ready = self._receive_one()
+        if not ready:
             self._is_gone = True
             raise OSError(f"the page reader did not start: {sys.executable} ended with {self._end()[0]}")
+        self._first_peak = int(ready[0].facts["peak"])
         os.set_blocking(child.stdin.fileno(), False)
         return child
 
@@ -218,12 +230,18 @@ class Sandbox:
             if len(received) < end:
                 break
             facts: dict[str, Any] = json.loads(received[at + _FRAME.size : middle])
+            self._child_cpu = facts.pop("_cpu")
             answers.append(
                 Answer(facts, bytes(received[middle:end]), facts.pop("_broken", None), facts.pop("_why", None))
             )
             at = end
         del received[:at]
         return answers
+
+
+def _peak(usage: Any) -> int:
+    """Bytes of the largest resident set."""
+    return int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def _signal_name(number: int) -> str:
@@ -271,6 +289,7 @@ def _widen(pipe: int) -> None:
 def serve() -> None:
     """The child's program: answer requests until there are no more."""
     import importlib
+    import resource
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to answer
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -283,7 +302,7 @@ def serve() -> None:
     start = first[0]
     module, _, name = str(start["function"]).partition(":")
     read = getattr(importlib.import_module(module), name)(start["settings"])
-    _reply(answers, {}, b"")
+    _reply(answers, {"peak": _peak(resource.getrusage(resource.RUSAGE_SELF))}, b"")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)  # the last words of a crash: the parent says what happened
@@ -311,7 +330,7 @@ def _receive(requests: Any) -> tuple[dict[str, Any], bytes] | None:
 
 
 def _reply(answers: int, facts: dict[str, Any], payload: bytes) -> None:
-    head, _ = _frame(facts, payload)
+    head, _ = _frame({**facts, "_cpu": time.process_time()}, payload)
     data = memoryview(head + payload)
     try:
         while data:
@@ -346,6 +365,7 @@ class _Shared:
         self.lock = threading.Lock()
         self.key: tuple[str, str, Limits] | None = None
         self.sandbox: Sandbox | None = None
+        self.cpu_seconds = 0.0  # of children that were started for something else
 
 
 _shared = _Shared()
@@ -360,14 +380,21 @@ def run_in_child(
     key = (function, json.dumps(settings, sort_keys=True), limits)
     with _shared.lock:
         if _shared.sandbox is None or _shared.key != key:
-            _close()
+            close()
             _shared.sandbox, _shared.key = Sandbox(function, settings, limits), key
         return _shared.sandbox.run(requests)
 
 
-def _close() -> None:
+def cpu_seconds() -> float:
+    """CPU time of this process and of the children that `run_in_child` worked with."""
+    return time.process_time() + _shared.cpu_seconds + (_shared.sandbox.cpu_seconds if _shared.sandbox else 0.0)
+
+
+def close() -> None:
+    """End the child of `run_in_child`; the next call starts another."""
     if _shared.sandbox is not None:
         _shared.sandbox.close()
+        _shared.cpu_seconds += _shared.sandbox.cpu_seconds
         _shared.sandbox = None
 
 
@@ -378,5 +405,5 @@ def _after_fork() -> None:
         _shared.sandbox = None
 
 
-atexit.register(_close)
+atexit.register(close)
 os.register_at_fork(after_in_child=_after_fork)

@@ -18,6 +18,7 @@ from pipelines.crawl.kinds import GZIP_MAGIC, ZSTD_MAGIC
 
 _CHUNK = 1 << 15
 _BEGIN = 1 << 10
+ABANDONED = "broken_oversized"  # what a bomb is called whose decompression was given up
 
 
 class Source(Protocol):
@@ -29,6 +30,14 @@ class Source(Protocol):
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; none at the end or where the damage begins."""
+        ...
+
+    def consumed(self) -> int:
+        """Bytes as stored that were read so far."""
+        ...
+
+    def abandon(self, problem: str) -> None:
+        """Read no further: what follows is not worth its decompression."""
         ...
 
 
@@ -86,6 +95,13 @@ class PlainSource:
         """About `size` bytes."""
         return self.raw.read(min(size, 1 << 20))
 
+    def consumed(self) -> int:
+        """Bytes that were read so far."""
+        return self.raw.tell()
+
+    def abandon(self, problem: str) -> None:
+        """Nothing to spare: passing over bytes that are not compressed costs nothing."""
+
 
 class Member:
     """One gzip member or zstd frame; checks its checksum when read to its end.
@@ -102,9 +118,31 @@ class Member:
         self.problem: str | None = None
         self._decoder = form.codec()
         self._pending, self._is_done = b"", False
+        self._out, self._given = b"", 0
 
     def read(self, size: int) -> bytes:
-        """About `size` decompressed bytes; after the last, the file stands at the next member."""
+        """Up to `size` decompressed bytes; after the last, the file stands at the next member."""
+        # A step of a bomb gives megabytes, which are handed on by the piece.
+        if self._given >= len(self._out):
+            self._out, self._given = self._step(size), 0
+        if self._given == 0 and len(self._out) <= size:
+            out, self._out = self._out, b""
+            return out
+        out = self._out[self._given : self._given + size]
+        self._given += len(out)
+        return out
+
+    def consumed(self) -> int:
+        """Bytes of the file that were read so far."""
+        return self._raw.tell() - self.offset - len(self._pending)
+
+    def abandon(self, problem: str) -> None:
+        """Read no further, and stand behind what was decompressed."""
+        self.problem, self._is_done = problem, True
+        self._raw.unread(self._pending)
+        self._pending = self._out = b""
+
+    def _step(self, size: int) -> bytes:
         while not self._is_done:
             data = self._pending or self._raw.read(_CHUNK)
             if not data:
@@ -161,6 +199,13 @@ class Garbage:
     def read(self, size: int) -> bytes:
         """Nothing: there is nothing that could be read."""
         return b""
+
+    def consumed(self) -> int:
+        """Nothing."""
+        return 0
+
+    def abandon(self, problem: str) -> None:
+        """There is nothing to leave."""
 
 
 class _ZstdCodec:
@@ -246,7 +291,9 @@ def _members(raw: RawReader, form: _Form) -> Iterator[Source]:
         yield source
         while source.read(_CHUNK):  # nothing, unless the reader gave up on it
             pass
-        if source.problem is not None and not _find_member(raw, offset + 1, form):
+        # Damage may hide the beginning of another member; what was decompressed and then abandoned hides nothing.
+        onward = raw.tell() if source.problem == ABANDONED else offset + 1
+        if source.problem is not None and not _find_member(raw, onward, form):
             return
 
 
