@@ -12,7 +12,16 @@ import fsspec
 
 from gristmill.core.errors import CorpusError
 from pipelines.crawl.download import public_url
-from pipelines.crawl.kinds import HEAD_BYTES, KINDS, Kind, is_companion, kind_by_content, kind_by_name, plain_suffix
+from pipelines.crawl.kinds import (
+    HEAD_BYTES,
+    KINDS,
+    Kind,
+    is_companion,
+    kind_by_content,
+    kind_by_name,
+    plain_suffix,
+    unread_form,
+)
 from pipelines.crawl.wacz import SEPARATOR, warc_members
 
 
@@ -158,6 +167,9 @@ def _examine(candidate: _Candidate, kind: Kind | None) -> FoundFile | SkippedFil
         ) from None
     if not head:
         return _aside(candidate, "zero bytes")
+    unread = unread_form(head)
+    if unread is not None:
+        return _aside(candidate, unread)
     decided = _decide_kind(candidate, head, kind)
     if isinstance(decided, SkippedFile):
         return decided

@@ -14,6 +14,7 @@ HEAD_BYTES = 1 << 16  # enough for the warcinfo record and the record after it
 GZIP_MAGIC, ZSTD_MAGIC, LZ4_MAGIC, PARQUET_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"PAR1"
 ZIP_MAGIC = b"PK\x03\x04"
 _WACZ_SIGNS = (b"archive/", b"datapackage.json", b"pages/pages.jsonl")  # names of first members
+_ZSTD_DICTIONARY_MAGIC = b"\x5d\x2a\x4d\x18"  # the skippable frame of IIPC's zstd compression for WARC files
 TEXT_FIELDS = ("text", "content", "raw_content")
 """Fields that hold a document's text in JSONL and Parquet, the first that is there wins.
 
@@ -84,6 +85,15 @@ def kind_by_content(head: bytes) -> Kind | None:
     if _is_document_line(plain):
         return "jsonl"
     return "text" if _is_text(plain) else None
+
+
+def unread_form(head: bytes) -> str | None:
+    """Why a file that begins with `head` can't be read although it may well be a crawl file; None for any other."""
+    if head.startswith(LZ4_MAGIC):
+        return "compressed with lz4: compress it with gzip or zstd, one member per record, such as `fastwarc recompress`"
+    if head.startswith(_ZSTD_DICTIONARY_MAGIC):
+        return "compressed with a zstd dictionary of its own: compress it with plain zstd or gzip, one frame per record"
+    return None
 
 
 def decompress_head(head: bytes, limit: int = 4 * HEAD_BYTES) -> bytes:

@@ -285,3 +285,21 @@ def test_a_kind_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(wacz({"archive/a.warc.gz": ONE}))
     found, _ = discover([str(tmp_path / "x.zip")], "wacz")
     assert [f.name for f in found] == ["x.zip!/archive/a.warc.gz"]
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (b"\x04\x22\x4d\x18", "compressed with lz4: compress it with"),
+        (b"\x5d\x2a\x4d\x18", "zstd dictionary of its own"),
+    ],
+    ids=["lz4", "zstd dictionary"],
+)
+def test_compressions_that_are_not_read_say_so(layout: Layout, tmp_path: Path, head: bytes, says: str) -> None:
+    (tmp_path / "a.warc.gz").write_bytes(ONE)
+    path = tmp_path / "b.warc.zst"
+    path.write_bytes(head + b"\x00" * 60)
+    with pytest.raises(CorpusError, match=says):
+        add_corpus(layout, "c", [str(path)])
+    (skipped,) = add_corpus(layout, "c", [str(tmp_path)]).skipped
+    assert says in skipped.reason
