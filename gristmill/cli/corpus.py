@@ -85,7 +85,7 @@ def add(
         return
     out = console()
     out.print(
-        f"corpus [bold]{plain(corpus.name)}[/]: {len(corpus.files)} files, {_bytes(corpus.bytes)}, "
+        f"corpus [bold]{plain(corpus.name)}[/]: {len(corpus.files):,} files, {_size(corpus.bytes)}, "
         f"{len(corpus.segments)} segments" + (f", recipe {plain(corpus.recipe.name)}" if corpus.recipe else "")
     )
     for skipped in corpus.skipped:
@@ -131,7 +131,7 @@ def list_(home: HomeOption = None, is_json: JsonOption = False) -> None:
             plain(row["recipe"] or "–"),
             str(row["segments"]),
             f"{row['files']:,}",
-            _bytes(row["bytes"]),
+            _size(row["bytes"]),
             ", ".join(f"{stage} {n}" for stage, n in stages.items()) or "nothing yet",
         )
     console().print(shown)
@@ -163,7 +163,7 @@ def _recipe(corpus: "Corpus") -> str | None:
     return corpus.recipe.name if corpus.recipe else None
 
 
-def _bytes(count: int) -> str:
+def _size(count: int) -> str:
     from pipelines.report.page import human_bytes
 
-    return human_bytes(count)
+    return human_bytes(count) if count else "size not known"  # Common Crawl's listing has no sizes

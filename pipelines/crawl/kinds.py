@@ -90,7 +90,7 @@ def kind_by_content(head: bytes) -> Kind | None:
 def unread_form(head: bytes) -> str | None:
     """Why a file that begins with `head` can't be read although it may well be a crawl file; None for any other."""
     if head.startswith(LZ4_MAGIC):
-        return "compressed with lz4: compress it with gzip or zstd, one member per record, such as `fastwarc recompress`"
+        return "compressed with lz4: compress it with gzip or zstd, one member per record (`fastwarc recompress`)"
     if head.startswith(_ZSTD_DICTIONARY_MAGIC):
         return "compressed with a zstd dictionary of its own: compress it with plain zstd or gzip, one frame per record"
     return None
