@@ -1,5 +1,6 @@
 """Lists of hosts in UT1's format, and the index of one: sorted hashes in a file that processes share."""
 
+import contextlib
 import fcntl
 import gzip
 import hashlib
@@ -7,6 +8,7 @@ import json
 import os
 import tarfile
 import tempfile
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -61,7 +63,20 @@ def _in_folder(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _categories_of(path: str) -> set[str]:
-    return {category for category, _ in _members(path, names_only=True)} if _is_archive(path) else {_stem(path)}
+    if not _is_archive(path):
+        return {_stem(path)}
+    with _readable(path):
+        return {category for category, _ in _members(path, names_only=True)}
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
+        raise SettingsError(
+            f"blocked_hosts: {path} can't be read ({error}); give a text file or UT1's folder"
+        ) from None
 
 
 def _is_archive(path: str) -> bool:
@@ -76,15 +91,12 @@ def _stem(path: str) -> str:
 
 def _members(path: str, *, names_only: bool = False) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Category and lines of each list of an archive."""
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = PurePosixPath(member.name)
-                if member.isfile() and name.name in _FILES:
-                    file = None if names_only else archive.extractfile(member)
-                    yield name.parent.name, file or ()
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise SettingsError(f"blocked_hosts: {path} can't be read ({error}); give an archive of UT1's folder") from None
+    with tarfile.open(path) as archive:
+        for member in archive:
+            name = PurePosixPath(member.name)
+            if member.isfile() and name.name in _FILES:
+                file = None if names_only else archive.extractfile(member)
+                yield name.parent.name, file or ()
 
 
 def _entries(path: str, categories: Sequence[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
@@ -92,11 +104,8 @@ def _entries(path: str, categories: Sequence[str]) -> Iterator[tuple[str, Iterab
     if _is_archive(path):
         yield from ((c, lines) for c, lines in _members(path) if not categories or c in categories)
         return
-    try:
-        with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as file:
-            yield _stem(path), file
-    except (OSError, EOFError) as error:
-        raise SettingsError(f"blocked_hosts: {path} can't be read ({error}); give a text file") from None
+    with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as file:
+        yield _stem(path), file
 
 
 @dataclass(frozen=True)
@@ -151,16 +160,17 @@ def _build(state: State, categories: Sequence[str]) -> ListIndex:
     digests, which = bytearray(), array("H")
     has_paths = False
     for path, _, _ in state:
-        for name, lines in _entries(path, categories):
-            if name not in names:
-                names.append(name)
-            before = len(digests)
-            for line in lines:
-                key = entry_key(line.decode("utf-8", "replace"))
-                if key is not None:
-                    digests += hash_of(key)
-                    has_paths = has_paths or "/" in key
-            which.extend(array("H", [names.index(name)]) * ((len(digests) - before) // 8))
+        with _readable(path):
+            for name, lines in _entries(path, categories):
+                if name not in names:
+                    names.append(name)
+                before = len(digests)
+                for line in lines:
+                    key = entry_key(line.decode("utf-8", "replace"))
+                    if key is not None:
+                        digests += hash_of(key)
+                        has_paths = has_paths or "/" in key
+                which.extend(array("H", [names.index(name)]) * ((len(digests) - before) // 8))
     # Of equal entries the first counts: the order of the settings, then the lists' own.
     hashes, first = np.unique(np.frombuffer(digests, np.uint64), return_index=True)
     category = np.frombuffer(which, np.uint16)[first] if which else np.zeros(0, np.uint16)
