@@ -30,7 +30,7 @@ class Block:
 
 
 def find_pages(base: RemoteBase, listing: list[str], wanted: PageFilter) -> Iterator[dict[str, Any]]:
-    """Rows of selection.PAGES_SCHEMA for the pages of the filter's hosts that pass it, in the order of the index.
+    """Rows of selection.PAGES_SCHEMA of the pages on the filter's hosts that pass it, in the order of the index.
 
     Args:
         base: of the crawl.
@@ -148,7 +148,7 @@ def _pages(
             key = _key(line)
             if keys[0] <= key < keys[1]:
                 row = _row(path, line, wanted)
-                if row is not None:
+                if row is not None and (wanted.warc_files is None or row["warc_file"] in wanted.warc_files):
                     yield row
 
 

@@ -5,8 +5,11 @@ their footers; row groups are left out by their statistics; of the others the co
 first, and the place of the pages only where one passes.
 """
 
+import hashlib
 import itertools
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
@@ -14,8 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.core.errors import CorpusError
+from pipelines.commit import unfinished_name
 from pipelines.crawl.page_filter import PageFilter, page_row
 from pipelines.crawl.remote import RemoteBase
+from pipelines.crawl.selection import PAGES_SCHEMA
 
 _KEY, _TLD, _LANGUAGES, _MIME = "url_surtkey", "url_host_tld", "content_languages", "content_mime_detected"
 _PLACE = ("warc_filename", "warc_record_offset", "warc_record_length", "url")
@@ -128,15 +133,44 @@ def _mask(table: pa.Table, wanted: PageFilter) -> Any:
     return together
 
 
+class Memory:
+    """Pages of index files that are done, on the disk, so that an interrupted search goes on behind them."""
+
+    def __init__(self, folder: Path, *facts: str) -> None:
+        self.folder = folder / "index" / hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
+
+    def recall(self, path: str) -> pa.Table | None:
+        """The pages of an index file that was done before."""
+        try:
+            return pq.read_table(self._place(path))
+        except (OSError, pa.ArrowException):
+            return None
+
+    def keep(self, path: str, pages: pa.Table) -> None:
+        """Remember that an index file is done."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(unfinished_name(str(self._place(path))))
+        pq.write_table(pages, unfinished)
+        unfinished.replace(self._place(path))
+
+    def forget(self) -> None:
+        """Remove it all: the search is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _place(self, path: str) -> Path:
+        return self.folder / f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.parquet"
+
+
 def find_pages(
-    base: RemoteBase, listing: Sequence[str], wanted: PageFilter, report: Callable[[int, int], None]
-) -> Iterator[dict[str, Any]]:
-    """Rows of selection.PAGES_SCHEMA for the pages that pass the filter, in the order of the index.
+    base: RemoteBase, listing: Sequence[str], wanted: PageFilter, memory: Memory, report: Callable[[int, int], None]
+) -> Iterator[pa.Table]:
+    """Tables of selection.PAGES_SCHEMA of the pages that pass the filter, one per index file, in their order.
 
     Args:
         base: of the crawl.
         listing: the paths of `cc-index-table.paths.gz`.
         wanted: without hosts, which the CDX index finds at less cost.
+        memory: of an earlier search for the same.
         report: told how many of how many index files are done.
 
     Raises:
@@ -146,6 +180,7 @@ def find_pages(
     if not paths:
         raise CorpusError(f"{base.base} lists no columnar index for this crawl: use --host, which needs none")
     opened: dict[int, IndexFile] = {}
+    found = 0
 
     def at(index: int) -> IndexFile:
         if index not in opened:
@@ -157,8 +192,18 @@ def find_pages(
         needed = files_between(lambda i: at(i).bounds(), len(paths), ranges) if ranges else list(range(len(paths)))
         for done, index in enumerate(needed):
             report(done, len(needed))
-            yield from at(index).pages(wanted)
-            opened.pop(index).close()
+            pages = memory.recall(paths[index])
+            if pages is None:
+                left = None if wanted.limit is None else wanted.limit - found
+                rows = list(itertools.islice(at(index).pages(wanted), left))
+                pages = pa.Table.from_pylist(rows, PAGES_SCHEMA)
+                memory.keep(paths[index], pages)
+            if index in opened:
+                opened.pop(index).close()
+            yield pages
+            found += pages.num_rows
+            if wanted.limit is not None and found >= wanted.limit:
+                break
         report(len(needed), len(needed))
     finally:
         for file in opened.values():

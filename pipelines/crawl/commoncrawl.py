@@ -1,11 +1,13 @@
 """A Common Crawl id as a corpus: its files in Common Crawl's own segments, or pages of it that pass a filter."""
 
+import itertools
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gristmill.core.errors import CorpusError
 from gristmill.core.layout import Layout
@@ -61,15 +63,15 @@ def crawl_files(
         raise CorpusError(f"--limit-files {choice.max_files}: give 1 file or more")
     base = os.environ.get(BASE_VARIABLE, DEFAULT_BASE).rstrip("/")
     settings = download_settings(layout)
-    reporter = Reporter()
-    with RemoteBase(base, settings, download_folder(layout, settings)) as remote:
+    reporter, folder = Reporter(), download_folder(layout, settings)
+    with RemoteBase(base, settings, folder) as remote:
         if choice.pages.is_empty:
             return _whole_files(remote, crawl, segments, choice.max_files)
         wanted = choice.pages
         if choice.max_files is not None:
             files, _ = _whole_files(remote, crawl, None, choice.max_files)
             wanted = replace(wanted, warc_files=frozenset(file.name for file in files))
-        pages = _chosen_pages(remote, crawl, wanted, reporter)
+        pages = _chosen_pages(remote, crawl, wanted, reporter, folder)
     from pipelines.crawl.selection import write_selection
 
     bundles = write_selection(layout, corpus, base, pages)
@@ -94,53 +96,51 @@ def _whole_files(
     return [files[name] for name in sorted(files)], names
 
 
-def _chosen_pages(remote: RemoteBase, crawl: str, wanted: PageFilter, reporter: Reporter) -> "pa.Table":
+def _chosen_pages(remote: RemoteBase, crawl: str, wanted: PageFilter, reporter: Reporter, folder: Path) -> "pa.Table":
+    """The CDX index finds hosts with a few small requests; the columnar one answers the rest with few columns."""
     import pyarrow as pa
 
     from pipelines.crawl.selection import PAGES_SCHEMA
 
-    batches: list[pa.RecordBatch] = []
-    rows: list[dict[str, Any]] = []
-    for row in _limited(_index_rows(remote, crawl, wanted, reporter), wanted.limit):
-        rows.append(row)
-        if len(rows) == _TABLE_ROWS:
-            batches.append(pa.RecordBatch.from_pylist(rows, schema=PAGES_SCHEMA))
-            rows = []
-    batches.append(pa.RecordBatch.from_pylist(rows, schema=PAGES_SCHEMA))
-    table = pa.Table.from_batches(batches)
-    if not table.num_rows:
+    index = "CDX" if wanted.hosts else "columnar"
+    reporter.info(f"{crawl}: looking for {wanted.describe()} in the {index} index")
+    tables = _by_host(remote, crawl, wanted) if wanted.hosts else _by_column(remote, crawl, wanted, reporter, folder)
+    pages = pa.concat_tables([PAGES_SCHEMA.empty_table(), *tables])
+    if not pages.num_rows:
         raise CorpusError(f"no page of {crawl} passes the filter ({wanted.describe()}): widen it")
-    reporter.info(f"{crawl}: {table.num_rows:,} pages chosen ({wanted.describe()})")
-    return table
+    reporter.info(f"{crawl}: {pages.num_rows:,} pages chosen ({wanted.describe()})")
+    return pages
 
 
-def _index_rows(remote: RemoteBase, crawl: str, wanted: PageFilter, reporter: Reporter) -> Iterator[dict[str, Any]]:
-    """The CDX index finds hosts with a few small requests; the columnar one answers the rest with few columns."""
-    if wanted.hosts:
-        from pipelines.crawl import cdx_index
+def _by_host(remote: RemoteBase, crawl: str, wanted: PageFilter) -> Iterator["pa.Table"]:
+    import pyarrow as pa
 
-        reporter.info(f"{crawl}: looking for {wanted.describe()} in the CDX index")
-        yield from cdx_index.find_pages(remote, _listing(remote, crawl, "cc-index.paths.gz"), wanted)
-        return
+    from pipelines.crawl import cdx_index
+    from pipelines.crawl.selection import PAGES_SCHEMA
+
+    listing = _listing(remote, crawl, "cc-index.paths.gz")
+    rows = itertools.islice(cdx_index.find_pages(remote, listing, wanted), wanted.limit)
+    while batch := list(itertools.islice(rows, _TABLE_ROWS)):
+        yield pa.Table.from_pylist(batch, PAGES_SCHEMA)
+
+
+def _by_column(
+    remote: RemoteBase, crawl: str, wanted: PageFilter, reporter: Reporter, folder: Path
+) -> Iterator["pa.Table"]:
     from pipelines.crawl import columnar_index
 
-    reporter.info(f"{crawl}: looking for {wanted.describe()} in the columnar index")
     found = 0
 
     def report(done: int, total: int) -> None:
         reporter.progress(f"choosing pages of {crawl}", done, total, "index files", f"{found:,} pages")
 
     listing = _listing(remote, crawl, "cc-index-table.paths.gz")
-    for row in columnar_index.find_pages(remote, listing, wanted, report):
-        found += 1
-        yield row
-
-
-def _limited(rows: Iterable[dict[str, Any]], limit: int | None) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(rows, 1):
-        yield row
-        if number == limit:
-            return
+    warc_files = "" if wanted.warc_files is None else " ".join(sorted(wanted.warc_files))
+    memory = columnar_index.Memory(folder, remote.base, crawl, wanted.describe(), str(wanted.limit), warc_files)
+    for pages in columnar_index.find_pages(remote, listing, wanted, memory, report):
+        found += pages.num_rows
+        yield pages
+    memory.forget()
 
 
 def _listing(remote: RemoteBase, crawl: str, name: str) -> list[str]:

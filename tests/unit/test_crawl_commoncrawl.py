@@ -446,3 +446,26 @@ def test_a_filter_describes_itself() -> None:
     assert PageFilter().describe() == "every page"
     assert PageFilter().is_empty
     assert json.dumps(page_filter(tlds=["de"]).key_ranges()) == '[["de,", "de-"]]'
+
+
+def test_an_interrupted_search_goes_on_behind_the_index_files_that_are_done(
+    server: CrawlServer, crawl: SmallCrawl, home: Layout
+) -> None:
+    server.faults[f"{TABLE}/part-00002.gz.parquet"] = [Fault(status=404)]
+    with pytest.raises(CorpusError, match=r"part-00002.gz.parquet answers 404"):
+        choose(home, languages=["de"])
+    assert not home.parts(home.join("corpora"), "")
+    corpus = choose(home, languages=["de"])
+    for number in range(4):
+        path = f"{TABLE}/part-{number:05d}.gz.parquet"
+        assert server.served[path] == (crawl.root / path).stat().st_size  # a small file is its own footer's request
+    wanted = [p for p in crawl.pages if p.language.startswith("deu")]
+    assert len(documents(home, corpus)) == len(wanted)
+    assert not list(Path(home.downloads_dir(), "index").iterdir())
+    limited = choose(home, "limited", languages=["de"], limit=len(wanted) - 1)
+    assert len(documents(home, limited)) == len(wanted) - 1
+
+
+def test_hosts_within_the_first_files(server: CrawlServer, crawl: SmallCrawl, home: Layout) -> None:
+    rows = documents(home, choose(home, hosts=["example.org"], max_files=1))
+    assert {row["warc_file"] for row in rows} == set(crawl.warc_files[:1])
