@@ -10,7 +10,7 @@ from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 from pipelines.crawl.prescan import declared_charset
 
 _DETECT_BYTES = 1 << 16
-_UTF_16_BYTES, _UTF_16_NULS = 1024, 0.7  # markup is in Latin letters, whatever the language
+_UTF_16_BYTES, _UTF_16_NULS = 1024, 0.4  # markup is in Latin letters, whatever the language
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 # What the WHATWG labels mean in Python: these encodings hold vendors' extensions that the plain codecs lack.
 _SUPERSETS = {
@@ -89,7 +89,7 @@ def _candidates(data: bytes, declared: str | None) -> Iterator[str]:
 
 
 def _utf_16_without_mark(data: bytes) -> str | None:
-    """UTF-16 where nearly every other byte of the beginning is NUL, as of Latin letters."""
+    """UTF-16 where every other byte of the beginning is NUL but for some, as of Latin letters."""
     head = data[:_UTF_16_BYTES]
     if b"\0" not in head or len(head) < 4:
         return None

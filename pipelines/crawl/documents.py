@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipelines.crawl.frames import Stream
 from pipelines.crawl.kinds import TEXT_FIELDS
-from pipelines.crawl.rows import Row, clean_url, parse_time
+from pipelines.crawl.rows import Row, clean_url, parse_time, printable
 from pipelines.crawl.stored import sources
 
 _URL_FIELDS = ("url", "source_url", "warc-target-uri", "uri")
@@ -81,7 +81,7 @@ def _document_row(row: Row, value: dict[str, Any], limit: int) -> Row:
     row.url = clean_url(_first_text(fields, _URL_FIELDS))
     when: Any = next((fields[name] for name in _TIME_FIELDS if fields.get(name)), None)
     row.fetched_at = parse_time(when.isoformat() if hasattr(when, "isoformat") else str(when)) if when else None
-    row.title = _first_text(fields, ("title",))
+    row.title = printable(_first_text(fields, ("title",)), 500)
     text = _first_text(value, TEXT_FIELDS)
     if text is None:
         return row.reject("broken_no_text", f"none of {', '.join(TEXT_FIELDS)} holds text")

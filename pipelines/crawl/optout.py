@@ -50,7 +50,7 @@ def opt_out(robots: str | None, tdm: str | None, settings: OptOutSettings, polic
     for word, colon, semicolon in _WORD.findall(robots.lower()):
         if semicolon:
             agent = None
-        elif colon and word not in _WITH_VALUE:
+        elif colon and word not in _WITH_VALUE and not word[0].isdigit():  # 15:00 is a time
             agent = word
         elif word in (for_us if agent is None or agent in agents else for_any):
             hits.append(word)
