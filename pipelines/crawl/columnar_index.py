@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from gristmill.core.errors import CorpusError
 from pipelines.commit import unfinished_name
-from pipelines.crawl.page_filter import PageFilter, page_row
+from pipelines.crawl.page_filter import MAX_RECORD_BYTES, WARC_PATH, PageFilter
 from pipelines.crawl.remote import RemoteBase
 from pipelines.crawl.selection import PAGES_SCHEMA
 
@@ -51,8 +51,8 @@ class IndexFile:
         known = [bounds for bounds in groups if bounds is not None]
         return (min(b[0] for b in known), max(b[1] for b in known)) if len(known) == len(groups) > 0 else None
 
-    def pages(self, wanted: PageFilter) -> Iterator[dict[str, Any]]:
-        """Rows of selection.PAGES_SCHEMA of the pages that pass, in the order of the file."""
+    def pages(self, wanted: PageFilter) -> Iterator[pa.Table]:
+        """Tables of selection.PAGES_SCHEMA of the pages that pass, one per row group, in the order of the file."""
         first = [
             name
             for name, values in ((_TLD, wanted.tlds), (_LANGUAGES, wanted.languages), (_MIME, wanted.mimes))
@@ -68,8 +68,7 @@ class IndexFile:
             if mask is not None and not cast(Any, pc).any(mask).as_py():
                 continue
             place = self._read(group, _PLACE)
-            for row in (place if mask is None else place.filter(mask)).to_pylist():
-                yield from self._page(row, wanted)
+            yield self._places(place if mask is None else place.filter(mask), wanted)
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
         try:
@@ -77,16 +76,26 @@ class IndexFile:
         except (pa.ArrowException, ValueError, OSError) as error:
             raise CorpusError(f"{self._where} is damaged ({type(error).__name__}): use a mirror") from None
 
-    def _page(self, row: dict[str, Any], wanted: PageFilter) -> Iterator[dict[str, Any]]:
-        name, offset, length, url = (row[column] for column in _PLACE)
-        if wanted.warc_files is not None and name not in wanted.warc_files:
-            return
+    def _places(self, table: pa.Table, wanted: PageFilter) -> pa.Table:
+        compute = cast(Any, pc)
         try:
-            found = page_row(str(name), int(offset), int(length), str(url))
-        except (ValueError, TypeError) as error:
-            raise CorpusError(f"{self._where} is damaged ({error}): use a mirror") from None
-        if found is not None:
-            yield found
+            pages = pa.table(
+                [table.column(name).cast(f.type) for name, f in zip(_PLACE, PAGES_SCHEMA, strict=True)],
+                schema=PAGES_SCHEMA,
+            )
+        except (pa.ArrowException, ValueError) as error:
+            raise CorpusError(f"{self._where} is damaged ({type(error).__name__}): use a mirror") from None
+        names = pages.column("warc_file")
+        is_wanted = compute.match_substring_regex(names, f"^{WARC_PATH}$")
+        if wanted.warc_files is not None:
+            is_wanted = compute.and_(is_wanted, compute.is_in(names, pa.array(sorted(wanted.warc_files), pa.string())))
+        pages = pages.filter(is_wanted)
+        offset, length = compute.min_max(pages.column("offset")), compute.min_max(pages.column("length"))
+        if pages.num_rows and (
+            offset["min"].as_py() < 0 or length["min"].as_py() < 1 or length["max"].as_py() > MAX_RECORD_BYTES
+        ):
+            raise CorpusError(f"{self._where} is damaged (a record lies nowhere): use a mirror")
+        return pages
 
     def _may_hold(self, group: int, wanted: PageFilter) -> bool:
         pairs = ((_TLD, wanted.tlds), (_LANGUAGES, wanted.languages), (_MIME, wanted.mimes))
@@ -194,9 +203,7 @@ def find_pages(
             report(done, len(needed))
             pages = memory.recall(paths[index])
             if pages is None:
-                left = None if wanted.limit is None else wanted.limit - found
-                rows = list(itertools.islice(at(index).pages(wanted), left))
-                pages = pa.Table.from_pylist(rows, PAGES_SCHEMA)
+                pages = _first_rows(at(index).pages(wanted), None if wanted.limit is None else wanted.limit - found)
                 memory.keep(paths[index], pages)
             if index in opened:
                 opened.pop(index).close()
@@ -208,6 +215,18 @@ def find_pages(
     finally:
         for file in opened.values():
             file.close()
+
+
+def _first_rows(tables: Iterator[pa.Table], limit: int | None) -> pa.Table:
+    """The first `limit` rows of all `tables`; no more tables are asked for than that takes."""
+    taken = [PAGES_SCHEMA.empty_table()]
+    rows = 0
+    for table in tables:
+        taken.append(table)
+        rows += table.num_rows
+        if limit is not None and rows >= limit:
+            break
+    return pa.concat_tables(taken).slice(0, limit)
 
 
 def files_between(bounds: Callable[[int], Bounds], count: int, ranges: Sequence[tuple[str, str]]) -> list[int]:

@@ -28,6 +28,7 @@ _CRAWL_ID = re.compile(r"CC-MAIN-\d{4}-\d{2}")
 _PATH = re.compile(r"crawl-data/[\w-][\w.-]*/segments/(?P<segment>[\w-][\w.-]*)/(?:warc|wet)/[\w-][\w.-]*")
 _LISTING_LIMIT = 256 << 20  # a listing of 90,000 paths is about 12 MB
 _TABLE_ROWS = 1 << 16
+MAX_PAGES = 5_000_000  # about 2 GB of memory while they are put in order; whole files are the better way to more
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,16 @@ def _chosen_pages(remote: RemoteBase, crawl: str, wanted: PageFilter, reporter: 
     index = "CDX" if wanted.hosts else "columnar"
     reporter.info(f"{crawl}: looking for {wanted.describe()} in the {index} index")
     tables = _by_host(remote, crawl, wanted) if wanted.hosts else _by_column(remote, crawl, wanted, reporter, folder)
-    pages = pa.concat_tables([PAGES_SCHEMA.empty_table(), *tables])
+    taken, rows = [PAGES_SCHEMA.empty_table()], 0
+    for table in tables:
+        taken.append(table)
+        rows += table.num_rows
+        if rows > MAX_PAGES:
+            raise CorpusError(
+                f"more than {MAX_PAGES:,} pages of {crawl} pass the filter ({wanted.describe()}): "
+                f"give --limit or a narrower filter, or take whole files"
+            )
+    pages = pa.concat_tables(taken)
     if not pages.num_rows:
         raise CorpusError(f"no page of {crawl} passes the filter ({wanted.describe()}): widen it")
     reporter.info(f"{crawl}: {pages.num_rows:,} pages chosen ({wanted.describe()})")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from gristmill.core.errors import CorpusError
 from pipelines.crawl.iso639 import three_letters
 
-_WARC_PATH = re.compile(r"crawl-data/[\w-][\w.-]*/segments/[\w-][\w.-]*/warc/[\w-][\w.-]*")
+WARC_PATH = r"crawl-data/[\w-][\w.-]*/segments/[\w-][\w.-]*/warc/[\w-][\w.-]*"  # nothing that climbs
 _HOST = re.compile(r"(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*(:\d{1,5})?")
 _TLD = re.compile(r"[a-z0-9-]{1,63}")
 _MIME = re.compile(r"[a-z0-9.+-]+/([a-z0-9.+-]+|\*)")
@@ -127,7 +127,7 @@ def page_row(warc_file: str, offset: int, length: int, url: str) -> dict[str, An
     Raises:
         ValueError: the place can't be one.
     """
-    if _WARC_PATH.fullmatch(warc_file) is None:
+    if re.fullmatch(WARC_PATH, warc_file) is None:
         return None
     if offset < 0 or not 0 < length <= MAX_RECORD_BYTES:
         raise ValueError(f"no record can lie at {offset}, {length} bytes long")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.core.errors import CorpusError
@@ -107,9 +108,17 @@ def write_selection(layout: Layout, corpus: str, base: str, pages: pa.Table) -> 
 
 
 def _sorted_once(pages: pa.Table) -> pa.Table:
-    ordered = pages.sort_by([("warc_file", "ascending"), ("offset", "ascending")])
-    keys = list(zip(ordered.column("warc_file").to_pylist(), ordered.column("offset").to_pylist(), strict=True))
-    return ordered.filter(pa.array([not i or key != keys[i - 1] for i, key in enumerate(keys)], pa.bool_()))
+    compute = cast(Any, pc)
+    ordered = pages.sort_by([("warc_file", "ascending"), ("offset", "ascending")]).combine_chunks()
+    if ordered.num_rows < 2:
+        return ordered
+    is_repeated = None
+    for name in ("warc_file", "offset"):
+        column = ordered.column(name)
+        is_equal = compute.equal(column.slice(1), column.slice(0, len(column) - 1))
+        is_repeated = is_equal if is_repeated is None else compute.and_(is_repeated, is_equal)
+    is_first = compute.invert(is_repeated).to_numpy()
+    return ordered.filter(pa.array([True, *is_first.tolist()]))
 
 
 def _bundle_file(stored: str, index: int, bundle: pa.Table) -> FoundFile:

@@ -469,3 +469,11 @@ def test_an_interrupted_search_goes_on_behind_the_index_files_that_are_done(
 def test_hosts_within_the_first_files(server: CrawlServer, crawl: SmallCrawl, home: Layout) -> None:
     rows = documents(home, choose(home, hosts=["example.org"], max_files=1))
     assert {row["warc_file"] for row in rows} == set(crawl.warc_files[:1])
+
+
+def test_too_many_pages_are_refused(server: CrawlServer, home: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.crawl.commoncrawl.MAX_PAGES", 10)
+    for options in ({"hosts": ["*.example.org"]}, {"languages": ["en"]}):
+        with pytest.raises(CorpusError, match=r"more than 10 pages of CC-MAIN-2024-10 pass .*: give --limit"):
+            choose(home, **options)
+    assert len(documents(home, choose(home, languages=["en"], limit=9))) == 9
