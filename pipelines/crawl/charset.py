@@ -95,9 +95,9 @@ def _utf_16_without_mark(data: bytes) -> str | None:
         return None
     even, odd = (head[start::2].count(0) for start in (0, 1))
     needed = _UTF_16_NULS * (len(head) // 2)
-    if odd >= needed and even < odd // 8:
+    if odd >= needed and 4 * even < odd:
         return "utf-16-le"
-    return "utf-16-be" if even >= needed and odd < even // 8 else None
+    return "utf-16-be" if even >= needed and 4 * odd < even else None
 
 
 def _decodes(data: bytes, codec: str) -> str | None:
