@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gristmill.core.errors import EnvironmentProblemError, GristmillError, SettingsError
 from gristmill.core.layout import Layout, Partition
@@ -15,9 +15,13 @@ from pipelines.parts import PartTask
 from pipelines.signals import has_signals
 from pipelines.stages import Stage
 
+if TYPE_CHECKING:
+    from pipelines.crawl.corpora import CrawlFile
+
 SettingsOf = Callable[[str | None], Any]
 """The settings of a stage for a corpus: each may have a recipe of its own."""
 
+_FILES_OF_PART, _BYTES_OF_PART = 2000, 64 << 20  # of single documents: a task and a part each would be too small
 _CONCURRENT_READS = 8  # of reports, which may lie on an object store
 
 
@@ -122,10 +126,29 @@ def _tasks(
         from pipelines.crawl.corpora import load_corpus
 
         files = load_corpus(layout, partition.corpus).files_of(partition.segment or "")
-        tasks = tuple(task(file.path, f"part-{index:05d}.parquet") for index, file in enumerate(files))
+        groups = _grouped(files)
+        tasks = tuple(
+            replace(task(group[0].path, f"part-{index:05d}.parquet"), also=tuple(file.path for file in group[1:]))
+            for index, group in enumerate(groups)
+        )
         return tasks, {f"file {file.name}": file.fingerprint for file in files}
     inputs = input_fingerprints(layout, stage_row, partition)
     source = layout.partition_dir(stage_row.reads[0], partition)
     if stage_row.kind == "pack":
         return (task(source, "segment"),), inputs
     return tuple(task(path, posixpath.basename(path)) for path in layout.parts(source)), inputs
+
+
+def _grouped(files: Sequence["CrawlFile"]) -> list[list["CrawlFile"]]:
+    """The files of each part: one, or many where a file is a single document (a book, a source file)."""
+    groups: list[list[CrawlFile]] = []
+    size = 0
+    for file in files:
+        is_joining = groups and file.kind == groups[-1][0].kind == "text"
+        if is_joining and len(groups[-1]) < _FILES_OF_PART and size + file.bytes <= _BYTES_OF_PART:
+            groups[-1].append(file)
+            size += file.bytes
+        else:
+            groups.append([file])
+            size = file.bytes
+    return groups

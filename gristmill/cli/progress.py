@@ -107,8 +107,10 @@ def summary(reports: Mapping[str, dict[str, Any]]) -> str:
     rows = [report for report in reports.values() if "rows_in" in report and "rows_kept" in report]
     if rows:
         kept = sum(int(r.get("rows_kept", 0)) for r in rows)
-        already = " (already there)" if all(r.get("is_reused") for r in rows) else ""
-        return f"{kept:,} of {sum(int(r['rows_in']) for r in rows):,} documents kept{already}"
+        how = " (already there)" if all(r.get("is_reused") for r in rows) else ""
+        if not how and all(r.get("is_redecided") or r.get("is_reused") for r in rows):
+            how = " (decided again from stored signals)"
+        return f"{kept:,} of {sum(int(r['rows_in']) for r in rows):,} documents kept{how}"
     for report in reports.values():
         if isinstance(report.get("examples"), int):
             return f"{report['examples']:,} examples"

@@ -9,6 +9,7 @@ from gristmill.cli.output import plain, table
 if TYPE_CHECKING:
     from pipelines.report.sides import ChangedDocument, StageChange
     from pipelines.report.whatif import WhatIf
+_URL_SHOWN = 50
 
 
 def print_what_if(out: Console, answer: "WhatIf") -> None:
@@ -75,7 +76,8 @@ def _sentences(stage: "StageChange") -> list[str]:
 
 def _documents(documents: "tuple[ChangedDocument, ...]") -> Any:
     shown = table("would", "rule", "#value", "#limit then", "#limit now", "document", "url")
-    shown.columns[-1].no_wrap, shown.columns[-1].overflow = True, "ellipsis"
+    for column in shown.columns[:-1]:
+        column.no_wrap = True
     shown.title = f"\n{len(documents)} documents that would change sides"
     for document in documents:
         shown.add_row(
@@ -85,9 +87,14 @@ def _documents(documents: "tuple[ChangedDocument, ...]") -> Any:
             _value(document.old_threshold),
             _value(document.new_threshold),
             document.doc_id,
-            plain(document.url or ""),
+            plain(_shortened(document.url or "")),
         )
     return shown
+
+
+def _shortened(url: str) -> str:
+    """Both ends of a URL: the host, and what tells one page from the next."""
+    return url if len(url) <= _URL_SHOWN else f"{url[: _URL_SHOWN // 2]}…{url[-_URL_SHOWN // 2 :]}"
 
 
 def _arrow(before: int, after: int) -> str:

@@ -15,6 +15,7 @@ from pipelines.crawl.download import public_url
 from pipelines.crawl.kinds import (
     HEAD_BYTES,
     KINDS,
+    SOURCE_SUFFIXES,
     Kind,
     is_companion,
     kind_by_content,
@@ -66,21 +67,25 @@ def discover(paths: Sequence[str], kind: Kind | None) -> tuple[list[FoundFile], 
     names_by_path: dict[str, str] = {}
     skipped: set[SkippedFile] = set()
     for given in paths:
-        usable, aside = 0, list[SkippedFile]()
+        usable, aside = list[FoundFile](), list[SkippedFile]()
         for candidate in _candidates(given):
             results, left_out = _expand(candidate, _examine(candidate, kind))
             aside += left_out
-            usable += len(results)
-            for result in results:
-                other = found.get(result.name)
-                if other is not None and other.path != result.path:
-                    raise CorpusError(
-                        f"{other.path} and {result.path} would both go by the name {result.name!r}: "
-                        f"give the folder above them, or rename one"
-                    )
-                if names_by_path.setdefault(result.path, result.name) != result.name:
-                    raise CorpusError(f"{result.path} is given twice, by itself and by a folder: give it once")
-                found[result.name] = result
+            usable += results
+        if kind is None and any(result.kind != "text" for result in usable):
+            scripts = [result for result in usable if plain_suffix(result.name) in SOURCE_SUFFIXES]
+            aside += (SkippedFile(s.path, "a program beside crawl files; --kind text takes it") for s in scripts)
+            usable = [result for result in usable if result not in scripts]
+        for result in usable:
+            other = found.get(result.name)
+            if other is not None and other.path != result.path:
+                raise CorpusError(
+                    f"{other.path} and {result.path} would both go by the name {result.name!r}: "
+                    f"give the folder above them, or rename one"
+                )
+            if names_by_path.setdefault(result.path, result.name) != result.name:
+                raise CorpusError(f"{result.path} is given twice, by itself and by a folder: give it once")
+            found[result.name] = result
         skipped.update(aside)
         if not usable:
             raise CorpusError(_nothing_usable(given, sorted(aside)))

@@ -38,7 +38,17 @@ _COMPANIONS = (
     ),
     *("*.cdx", "*.cdx.gz", "*.cdxj", "*.cdxj.gz", "*.paths", "*.paths.gz"),
 )
-_TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst")
+_TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex")
+# fmt: off
+SOURCE_SUFFIXES = frozenset((
+    ".asm", ".bash", ".c", ".cc", ".cl", ".clj", ".cmake", ".cpp", ".cs", ".css", ".cu", ".cxx", ".d", ".dart", ".el",
+    ".erl", ".ex", ".exs", ".f", ".f90", ".f95", ".fs", ".go", ".groovy", ".h", ".hh", ".hpp", ".hs", ".hxx", ".java",
+    ".jl", ".js", ".jsx", ".kt", ".kts", ".lisp", ".lua", ".m", ".mjs", ".ml", ".mli", ".mm", ".nim", ".pas", ".php",
+    ".pl", ".pm", ".proto", ".ps1", ".py", ".pyi", ".r", ".rb", ".rs", ".s", ".scala", ".scm", ".scss", ".sh", ".sol",
+    ".sql", ".swift", ".tcl", ".ts", ".tsx", ".v", ".vb", ".vhd", ".vim", ".vue", ".zig",
+))
+# fmt: on
+"""Of source code, which is text in a folder that holds nothing but text: beside crawl files lie people's scripts."""
 _SUFFIX_KINDS: dict[str, Kind] = {
     ".wet": "wet",
     ".warc": "warc",
@@ -68,7 +78,7 @@ def plain_suffix(name: str) -> str:
 def kind_by_name(name: str) -> Kind | None:
     """The kind a file's extension claims."""
     suffix = plain_suffix(name)
-    return "text" if suffix in _TEXT_SUFFIXES else _SUFFIX_KINDS.get(suffix)
+    return "text" if suffix in _TEXT_SUFFIXES or suffix in SOURCE_SUFFIXES else _SUFFIX_KINDS.get(suffix)
 
 
 def kind_by_content(head: bytes) -> Kind | None:
