@@ -1,0 +1,157 @@
+"""What an element's tag, role, class and id say about its content: words of web design that are the same everywhere."""
+
+import re
+from functools import lru_cache
+from itertools import pairwise
+
+(
+    NAVIGATION,
+    SHARE,
+    RELATED,
+    ADVERT,
+    NOTICE,
+    AUTHOR,
+    META,
+    COMMENT,
+    FRAME,
+    SIDE,
+    HIDDEN,
+    UNSEEN,
+    CAPTION,
+    MEDIA,
+    HEADER,
+    CONTENT,
+    BODY,
+    CONTROL,
+    TEASER,
+) = (1 << bit for bit in range(19))
+
+
+_WORDS = {
+    NAVIGATION: "nav navi navs navbar navigation navlinks navmenu subnav topnav menu menus submenu menubar menuitem "
+    "breadcrumb breadcrumbs crumbs crumb pagination paginator pager paging pagenav skiplink skiplinks "
+    "dropdown nextprev prevnext sidenav sidemenu flyout",
+    SHARE: "share shares sharing sharebar sharethis sharedaddy sharebuttons social socialicon sociallinks "
+    "addthis addtoany follow followus like likes reactions whatsapp telegram linkedin pinterest facebook "
+    "jetpack",
+    RELATED: "related relateds relatedposts relatedarticles recommended recommends recommendation recommender "
+    "trending morestories morearticles morenews moreposts readmore readnext readalso alsoread similar "
+    "suggestion suggestions outbrain taboola recirc recirculation nextarticle yarpp",
+    ADVERT: "advert adverts advertisement advertising advertorial adbox adwrapper adcontainer adslot adunit "
+    "adsense sponsored sponsor dfp",
+    NOTICE: "newsletter newsletters subscribe signup cookie cookies consent gdpr onetrust modal popup popover "
+    "dialog toast overlay lightbox login signin register donate donation cta ctas appbanner appdownload",
+    AUTHOR: "authorbox authorbio authorinfo authorcard authorname author byline signature",
+    META: "postmeta postinfo postdate postfooter entrymeta entryfooter entryutility articleinfo articlefooter "
+    "meta metadata articledate timestamp datetime dateline pubdate postedon tags tagcloud taglinks "
+    "posttags date toolbar toolbox actions action editsection readtime readingtime print userinfo "
+    "userdetails usertitle",
+    COMMENT: "comments commentform commentlist respond disqus replies feedback nocomments",
+    FRAME: "footer pagefooter sitefooter colophon copyright siteheader topbar headerbar searchbox searchform "
+    "searchbar langswitcher legal disclaimer",
+    CONTROL: "button buttons btn form formgroup filter filters cart addtocart checkbox badge input placeholder "
+    "loading disabled",
+    SIDE: "sidebar sidebars sidecol sidecolumn rightrail rightcol rightcolumn rightside leftrail widgetarea",
+    HIDDEN: "sronly visuallyhidden screenreader screenreadertext offscreen nodisplay nocontent",
+    CAPTION: "caption wpcaptiontext imagecaption imagecredit photocaption photocredit credit credits mediacaption "
+    "elementcaption",
+    MEDIA: "gallery carousel slideshow slider slick swiper video player videos",
+    TEASER: "banner banners promo promos popular mostread mostpopular teaser teasers ad ads bio authors "
+    "contributor categories keywords rating ratings comment reply subscription masthead pageheader header",
+    CONTENT: "articlecontent articlebody articletext articlecopy postcontent postbody posttext entrycontent "
+    "entrybody entrytext storycontent storybody storytext blogcontent pagecontent maincontent maintext "
+    "bodycontent bodytext bodycopy newscontent newsbody newstext singlecontent singlepost contentbody "
+    "contentmain contenttext contentarticle contentarea contentinner fulltext prose markdownbody richtext "
+    "fieldbody parseroutput",
+}
+# Words that say so only when they are the whole name: "overflow-hidden" and "elementor-widget" are layout.
+_WHOLE = {
+    "hidden": UNSEEN,
+    "is-hidden": UNSEEN,
+    "hide": UNSEEN,
+    "d-none": UNSEEN,
+    "noprint": UNSEEN,
+    "no-print": UNSEEN,
+    "invisible": UNSEEN,
+    "widget": SIDE,
+    "widgets": SIDE,
+    "aside": SIDE,
+    "rail": SIDE,
+    "comment": COMMENT,
+}
+_NEGATED = frozenset(["no", "has", "with", "without", "hide", "is"])
+_MARK_OF = {word: mark for mark, words in reversed(_WORDS.items()) for word in words.split()}
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_ATTRIBUTE = re.compile(r' (class|id|role|itemprop|style|hidden|aria-hidden|data-nosnippet)="([^"]*)"')
+_NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_TAGS = {
+    "nav": NAVIGATION,
+    "menu": NAVIGATION,
+    "footer": FRAME,
+    "aside": SIDE,
+    "figcaption": CAPTION,
+    "header": HEADER,
+    "form": CONTROL,
+    "fieldset": CONTROL,
+    "legend": CONTROL,
+    "address": AUTHOR,
+}
+_ROLES = {
+    "navigation": NAVIGATION,
+    "menu": NAVIGATION,
+    "menubar": NAVIGATION,
+    "banner": FRAME,
+    "contentinfo": FRAME,
+    "search": FRAME,
+    "complementary": SIDE,
+    "dialog": NOTICE,
+    "alertdialog": NOTICE,
+    "toolbar": META,
+    "main": CONTENT,
+    "article": 0,
+    "tablist": NAVIGATION,
+}
+_ITEMS = {
+    "articleBody": BODY,
+    "text": CONTENT,
+    "author": AUTHOR,
+    "datePublished": META,
+    "dateModified": META,
+    "keywords": META,
+    "comment": COMMENT,
+}
+
+
+@lru_cache(maxsize=1 << 15)
+def _marks_of_name(name: str) -> int:
+    """Marks of one class or id: of its words, and of two neighbours written together."""
+    parts = [part.lower() for part in _PARTS.findall(name[:100])]
+    marks = _WHOLE.get(name.lower(), 0)
+    if parts and parts[0] in _NEGATED:
+        return marks
+    for part in parts:
+        marks |= _MARK_OF.get(part, 0)
+    for pair in pairwise(parts):
+        marks |= _MARK_OF.get("".join(pair), 0)
+    return marks
+
+
+def marks_of(tag: str, attributes: str) -> int:
+    """Marks of one element: a sum of the constants of this module."""
+    marks = _TAGS.get(tag, 0)
+    if not attributes:
+        return marks
+    for name, value in _ATTRIBUTE.findall(attributes):
+        if name in {"class", "id"}:
+            for word in value.split()[:20]:
+                marks |= _marks_of_name(word)
+        elif name == "role":
+            marks |= _ROLES.get(value, 0)
+        elif name == "style":
+            if "n" in value and _NOT_SHOWN.search(value):
+                marks |= UNSEEN
+        elif name == "itemprop":
+            marks |= _ITEMS.get(value, 0)
+        elif name == "hidden" or value == "true":
+            marks |= UNSEEN
+    return marks
