@@ -37,6 +37,8 @@ def partition_metadata(layout: Layout, stage: Stage, partition: Partition, repor
     found["folder"] = dg.MetadataValue.path(layout.partition_dir(stage.name, partition))
     found["settings"] = dg.MetadataValue.json(report.get("settings", {}))
     found["reused"] = bool(report.get("is_reused", False))
+    if "is_redecided" in report:
+        found["decided again"] = bool(report["is_redecided"])
     return found
 
 
