@@ -82,14 +82,15 @@ def edit_lines(text: str, words: DocumentWords, table: WordTable, settings: C4Se
     """Ask the line rules of every line of `text`, whose words are `words` by `table`."""
     counts = dict.fromkeys(COLUMNS, 0)
     lines = [line.strip() for line in words.lines]
-    is_kept = words.line_sizes >= settings.min_line_words
+    is_kept = words.layout.line_sizes >= settings.min_line_words
     counts["c4_lines"] = len(lines)
     edited: dict[int, str] = {}
     if _is_plain(text, lines, settings):
         counts["c4_few_word_lines"] = len(lines) - int(is_kept.sum())
     else:
+        sizes = words.layout.line_sizes.tolist()
         for at, line in enumerate(lines):
-            new = _judged(line, words.line_chunks[at], settings, counts)
+            new = _judged(line, sizes[at], settings, counts)
             is_kept[at] = new is not None
             if new is not None and new != line:
                 edited[at] = new
@@ -97,7 +98,7 @@ def edit_lines(text: str, words: DocumentWords, table: WordTable, settings: C4Se
     counts["c4_edited_lines"] = len(edited)
     is_as_it_was = is_kept.copy()
     is_as_it_was[list(edited)] = False
-    sentences = words.sentences_of(is_as_it_was, words.is_evenly_spaced(text))
+    sentences = words.sentences_of(is_as_it_was)
     counts["c4_sentences"] = sentences + sum(map(table.sentences, edited.values()))
     n_words = words.words_of(is_as_it_was) + sum(map(table.count, edited.values()))
     kept = [edited.get(at, lines[at]) for at in np.flatnonzero(is_kept).tolist()]
@@ -118,10 +119,10 @@ def _is_plain(text: str, lines: list[str], settings: C4Settings) -> bool:
     return not any(phrase in lower for phrase in (*phrases, *settings.policy_phrases))
 
 
-def _judged(line: str, chunks: list[str], settings: C4Settings, counts: dict[str, int]) -> str | None:
-    """The line as it is kept, or None; `counts` is told why."""
+def _judged(line: str, words: int, settings: C4Settings, counts: dict[str, int]) -> str | None:
+    """The stripped line, of so many words between whitespace, as it is kept, or None; `counts` is told why."""
     longest = settings.max_line_word_characters
-    if 0 <= longest < len(line) and len(max(chunks, key=len)) > longest:
+    if 0 <= longest < len(line) and len(max(line.split(), key=len)) > longest:
         counts["c4_long_word_lines"] += 1
         return None
     if settings.is_removing_citations and "[" in line:
@@ -129,7 +130,7 @@ def _judged(line: str, chunks: list[str], settings: C4Settings, counts: dict[str
     if settings.is_requiring_terminal_punctuation and (not line.endswith(_TERMINAL) or line.endswith("...")):
         counts["c4_unpunctuated_lines"] += 1
         return None
-    if len(chunks) < settings.min_line_words:
+    if words < settings.min_line_words:
         counts["c4_few_word_lines"] += 1
         return None
     lower = line.lower()

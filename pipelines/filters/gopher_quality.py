@@ -94,7 +94,7 @@ def signals(text: str, words: DocumentWords, settings: GopherQualitySettings) ->
         found["gopher_quality_alphabetic_words"] = words.alphabetic_words / words.count
     lines = words.lines
     if lines:
-        bullets = sum(chunks[0].startswith(settings.bullets) for chunks in words.line_chunks if chunks)
+        bullets = sum(words.chunks[at].startswith(settings.bullets) for at in words.layout.first_chunks)
         ends = sum(line.rstrip().endswith(("...", _ELLIPSIS)) for line in lines) if ellipses else 0
         found["gopher_quality_bullet_lines"] = bullets / len(lines)
         found["gopher_quality_ellipsis_lines"] = ends / len(lines)

@@ -81,8 +81,7 @@ def signals(text: str, words: DocumentWords, settings: GopherRepetitionSettings)
         found[f"{FAMILY}_duplicate_{kind}s"] = elements / len(parts)
         found[f"{FAMILY}_duplicate_{kind}_characters"] = characters / size
     ngrams = Ngrams(words)
-    for n in TOP_N:
-        top = ngrams.top_characters(n)
+    for n, top in ngrams.top_characters(TOP_N).items():
         found[f"{FAMILY}_top_{n}_gram"] = None if top is None else top / size
     for n in DUPLICATE_N:
         found[f"{FAMILY}_duplicate_{n}_grams"] = ngrams.duplicate_characters(n) / size

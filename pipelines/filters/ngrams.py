@@ -30,30 +30,34 @@ class Ngrams:
         self._words = words
         self._ends = np.cumsum(words.lengths)
         self._starts = self._ends - words.lengths
-        self._repeated: dict[int, npt.NDArray[np.int64]] = {}
 
-    def top_characters(self, n: int) -> int | None:
-        """Code points, spaces between words included, of all occurrences of the most frequent n-gram.
+    def top_characters(self, sizes: tuple[int, ...]) -> dict[int, int | None]:
+        """For each n of `sizes`: code points of all occurrences of the most frequent n-gram, with spaces between words.
 
-        Of equally frequent ones the first to occur counts. None where the text has fewer than `n` words.
+        Of equally frequent ones the first to occur counts. None where the text has fewer than n words.
         """
-        size = self._words.count - n + 1
-        if size < 1:
-            return None
-        at = self._repeated_tuples(n - 1)
-        at = at[at < size]
-        first, most = 0, 1
-        if len(at) > 1:
-            hashes = self._tuple_hashes(at, n)
+        words = self._word_hashes
+        found: dict[int, int | None] = dict.fromkeys(sizes)
+        at = np.arange(len(words))
+        hashes = words
+        for n in range(2, max(sizes) + 1):
+            if len(words) < n:
+                break
+            is_whole = at <= len(words) - n
+            at = at[is_whole]
+            hashes = hashes[is_whole] * _TUPLE_BASE + words[at + n - 1]
             ordered = np.sort(hashes)
-            bounds = np.flatnonzero(ordered[1:] != ordered[:-1])
-            counts = np.diff(bounds, prepend=-1, append=len(at) - 1)
-            most = int(counts.max())
-            if most > 1:
-                frequent = ordered[np.cumsum(counts)[counts == most] - 1]
+            repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+            first, most = 0, 1
+            if len(repeated):
+                frequent, most = _most_frequent(repeated)
                 is_most = hashes == frequent[0] if len(frequent) == 1 else np.isin(hashes, frequent)
                 first = int(at[np.argmax(is_most)])
-        return (int(self._words.lengths[first : first + n].sum()) + n - 1) * most
+            if n in found:
+                found[n] = (int(self._words.lengths[first : first + n].sum()) + n - 1) * most
+            is_repeated = _among(hashes, repeated)  # a longer n-gram that repeats begins with one that does
+            at, hashes = at[is_repeated], hashes[is_repeated]
+        return found
 
     def duplicate_characters(self, n: int) -> int:
         """Code points in n-grams that repeat an earlier one.
@@ -64,9 +68,9 @@ class Ngrams:
         size = self._words.count - n + 1
         if size < 2:
             return 0
-        spans = self._ends[n - 1 :] - self._starts[:size]
         # Equal n-grams that are long enough begin with the same _BEGINNING characters.
-        at = np.flatnonzero(self._has_repeated_beginning[:size] | (spans < _BEGINNING))
+        is_short = self._ends[n - 1 :] - self._starts[:size] < _BEGINNING
+        at = np.flatnonzero(self._has_repeated_beginning[:size] | is_short)
         before, after = self._prefixes
         ngrams = (after[at + n - 1] - before[at]) * self._shifts[at]
         return self._walk(at[_may_repeat(ngrams)], n)
@@ -96,7 +100,7 @@ class Ngrams:
     @cached_property
     def _totals(self) -> Hashes:
         """The hash of all characters before each character, and of all, not yet shifted to a common place."""
-        codes = np.frombuffer(self._joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+        codes = self._words.layout.codes.astype(np.uint64)
         codes *= _MIX
         codes ^= codes >> np.uint64(29)
         codes *= _powers(_BASE, len(codes))
@@ -112,34 +116,16 @@ class Ngrams:
     @cached_property
     def _shifts(self) -> Hashes:
         """What the hash of characters from each word on is multiplied with to stand at place 0."""
-        return _powers(_INVERSE, len(self._joined))[self._starts]
+        return _powers(_INVERSE, len(self._words.layout.codes))[self._starts]
 
     @cached_property
     def _has_repeated_beginning(self) -> npt.NDArray[np.bool_]:
         """Of each word, whether the next _BEGINNING characters also follow the beginning of another word."""
-        at = np.flatnonzero(self._starts + _BEGINNING <= len(self._joined))
+        at = np.flatnonzero(self._starts + _BEGINNING <= len(self._words.layout.codes))
         total, starts = self._totals, self._starts[at]
         found = np.zeros(len(self._starts), np.bool_)
         found[at[_may_repeat((total[starts + _BEGINNING] - total[starts]) * self._shifts[at])]] = True
         return found
-
-    def _repeated_tuples(self, n: int) -> npt.NDArray[np.int64]:
-        """Where n-grams of words begin that may occur more than once; for n = 1 everywhere."""
-        if n not in self._repeated:
-            at = np.arange(self._words.count)
-            if n > 1:
-                at = self._repeated_tuples(n - 1)
-                at = at[at <= self._words.count - n]
-                at = at[_may_repeat(self._tuple_hashes(at, n))]
-            self._repeated[n] = at
-        return self._repeated[n]
-
-    def _tuple_hashes(self, at: npt.NDArray[np.int64], n: int) -> Hashes:
-        hashes = self._word_hashes[at]
-        for k in range(1, n):
-            hashes *= _TUPLE_BASE
-            hashes += self._word_hashes[at + k]
-        return hashes
 
     @cached_property
     def _word_hashes(self) -> Hashes:
@@ -153,12 +139,25 @@ _kept_powers: dict[int, Hashes] = {}
 def _may_repeat(hashes: Hashes) -> npt.NDArray[np.int64]:
     """Indices of all values that occur more than once, and of a few others."""
     ordered = np.sort(hashes)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(repeated):
+    return _among(hashes, ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _among(hashes: Hashes, wanted: Hashes) -> npt.NDArray[np.int64]:
+    """Indices of all values that are among `wanted`, and of a few others."""
+    if not len(wanted):
         return np.zeros(0, np.int64)
-    is_repeated = np.zeros(_BUCKETS, np.bool_)
-    is_repeated[repeated >> _BUCKET_SHIFT] = True
-    return np.flatnonzero(is_repeated[hashes >> _BUCKET_SHIFT])
+    is_wanted = np.zeros(_BUCKETS, np.bool_)
+    is_wanted[wanted >> _BUCKET_SHIFT] = True
+    return np.flatnonzero(is_wanted[hashes >> _BUCKET_SHIFT])
+
+
+def _most_frequent(repeated: Hashes) -> tuple[Hashes, int]:
+    """The values that occur most often in a text, and how often, from all but one occurrence of each, sorted."""
+    bounds = np.flatnonzero(repeated[1:] != repeated[:-1])
+    counts = np.diff(np.concatenate(([-1], bounds, [len(repeated) - 1])))
+    most = int(counts.max())
+    ends = np.cumsum(counts) - 1
+    return repeated[ends[counts == most]], most + 1
 
 
 def _powers(base: int, size: int) -> Hashes:

@@ -12,13 +12,14 @@ does, and this does not (none in 10,390 development pages).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipelines.filters.chunk_tokens import ChunkTokenizer
+from pipelines.filters.line_layout import Layout
 from pipelines.filters.punctuation import SYMBOLS
 
 CACHE_CHUNKS = 200_000  # distinct chunks remembered, about 60 MB; then the table starts afresh
@@ -26,9 +27,11 @@ CACHE_CHARACTERS = 8 << 20  # of these chunks together
 BLOCK_CHUNKS = 100_000  # looked up at a time, so that one text can't fill the table without bound
 
 _TOKENS, _FIRST_TOKEN, _CHARACTERS, _NON_SYMBOLS, _NON_SYMBOL_CHARACTERS, _ALPHABETIC = range(6)
-_ENTERS, _INNER, _LEAVES = range(6, 9)  # see `_sentence_numbers`
+_ENTERS, _INNER, _LEAVES = range(6, 9)  # see `_numbers_of`
 _COLUMNS = 9
+_WORD, _END, _PUNCTUATION = range(3)  # what a token is to the sentencizer
 _PASSES = 2
+_SHORT_TOKEN = 8
 _MORE = 2  # arrays grow by this factor
 
 Integers = npt.NDArray[np.int64]
@@ -39,15 +42,16 @@ class DocumentWords:
     """The words of one text, with what the filters ask of them."""
 
     lines: list[str]  # as str.splitlines has them
-    line_chunks: list[list[str]]  # whitespace-separated chunks of each line
+    chunks: list[str]  # separated by whitespace; no line ends amid one
+    layout: Layout
     rows: Integers  # chunks × numbers of a chunk
     lengths: Integers  # code points of each word
-    marks: npt.NDArray[np.uint64]  # which of the table's marked words occur: words × 64 bits
+    marks: npt.NDArray[np.uint64]  # which of the table's marked words occur, a bit each
 
     @property
     def joined(self) -> str:
         """All words without anything between."""
-        return "".join(chain.from_iterable(self.line_chunks))
+        return "".join(self.chunks)
 
     @property
     def count(self) -> int:
@@ -74,65 +78,45 @@ class DocumentWords:
         """How many distinct ones of the words that the table was told to mark occur."""
         return sum(int(bits).bit_count() for bits in self.marks)
 
-    @property
-    def line_sizes(self) -> Integers:
-        """Chunks of each line."""
-        return np.fromiter(map(len, self.line_chunks), np.int64, len(self.line_chunks))
-
     def words_of(self, is_wanted: npt.NDArray[np.bool_]) -> int:
         """Words of the lines that `is_wanted` (one value a line) names."""
-        return int(self.rows[np.repeat(is_wanted, self.line_sizes), _TOKENS].sum())
+        return int(self.rows[is_wanted[self.layout.chunk_lines], _TOKENS].sum())
 
-    def sentences_of(self, is_wanted: npt.NDArray[np.bool_], is_even: bool) -> int:
-        """Sentences of the stripped lines that `is_wanted` names, each line split by itself.
-
-        `is_even` says what `is_evenly_spaced` says of the text.
-        """
-        sizes = self.line_sizes
-        line = np.repeat(np.arange(len(sizes)), sizes)
-        is_chunk_wanted = is_wanted[line]
-        rows = self.rows[:, _ENTERS:]
-        if not is_even:
-            gaps = self._gaps(is_wanted)
-            rows = np.insert(rows, gaps, (1, 0, 0), axis=0)
-            is_chunk_wanted, line = np.insert(is_chunk_wanted, gaps, True), np.insert(line, gaps, line[gaps])
-        at = np.flatnonzero(is_chunk_wanted & (rows[:, 2] != _PASSES))
+    def sentences_of(self, is_wanted: npt.NDArray[np.bool_]) -> int:
+        """Sentences of the lines that `is_wanted` names, stripped, each line split by itself."""
+        line, rows = self.layout.chunk_lines, self.rows[:, _ENTERS:]
+        gaps = np.flatnonzero(self.layout.is_behind_gap)
+        if len(gaps):  # a token to spaCy, and no punctuation
+            rows, line = np.insert(rows, gaps, (1, 0, 0), axis=0), np.insert(line, gaps, line[gaps])
+        at = np.flatnonzero(is_wanted[line] & (rows[:, 2] != _PASSES))
         enters, inner, leaves = rows[at].T
         line = line[at]
         is_new = (leaves[:-1] == 1) & (enters[1:] == 1) & (line[1:] == line[:-1])
         return int(is_wanted.sum() + inner.sum() + is_new.sum())
 
-    def _gaps(self, is_wanted: npt.NDArray[np.bool_]) -> list[int]:
-        """Which chunks have more or other whitespace before them than a space: to spaCy a token without punctuation."""
-        found: list[int] = []
-        first = 0
-        for line, chunks, is_asked in zip(self.lines, self.line_chunks, is_wanted.tolist(), strict=True):
-            if is_asked and len(chunks) > 1 and " ".join(chunks) != line.strip():
-                position = line.index(chunks[0]) + len(chunks[0])
-                for at, chunk in enumerate(chunks[1:], first + 1):
-                    start = line.index(chunk, position)
-                    if line[position:start] != " ":
-                        found.append(at)
-                    position = start + len(chunk)
-            first += len(chunks)
-        return found
-
-    def is_evenly_spaced(self, text: str) -> bool:
-        """Whether each line of `text` is its chunks with single spaces between, and nothing around."""
-        spaces = text.count(" ")
-        gaps = len(self.rows) - sum(map(bool, self.line_chunks))
-        characters = int(self.rows[:, _CHARACTERS].sum())
-        return spaces == gaps and characters + spaces == sum(map(len, self.lines))
-
     def _sum(self, column: int) -> int:
         return int(self.rows[:, column].sum())
+
+
+class _Numbers(dict[str, int]):
+    """Numbers chunks in the order they are asked for; `new` are those asked for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new: list[str] = []
+
+    def __missing__(self, chunk: str) -> int:
+        number = len(self)
+        self[chunk] = number
+        self.new.append(chunk)
+        return number
 
 
 class WordTable:
     """Tokenizes texts, remembering chunks; what it returns never depends on what it remembers."""
 
     def __init__(self, marked: Sequence[str] = (), cache_chunks: int = CACHE_CHUNKS) -> None:
-        self._tokenizer = ChunkTokenizer()
+        self._tokenizer = _tokenizer()
         self._marked = {word: (i // 64, 1 << i % 64) for i, word in enumerate(dict.fromkeys(marked))}
         self._cache_chunks = cache_chunks
         self._start_afresh()
@@ -145,25 +129,19 @@ class WordTable:
 
     def analyse(self, text: str) -> DocumentWords:
         """The words of `text` with what the filters ask of them."""
-        lines = text.splitlines()
-        line_chunks = [line.split() for line in lines]  # every end of a line is whitespace to str.split, too
-        chunks = chain.from_iterable(line_chunks)
-        rows: list[Integers] = []
-        lengths: list[Integers] = []
-        marks = np.zeros(1 + len(self._marked) // 64, np.uint64)
-        while block := list(islice(chunks, BLOCK_CHUNKS)):
-            at = self._find(block)
+        chunks = text.split()
+        rows = [np.zeros((0, _COLUMNS), np.int64)]
+        lengths = [np.zeros(0, np.int64)]
+        marks = np.zeros(self._marks.shape[1], np.uint64)
+        for first in range(0, len(chunks), BLOCK_CHUNKS):
+            at = self._find(chunks[first : first + BLOCK_CHUNKS])
             found = self._rows[at]
             rows.append(found)
             lengths.append(self._lengths[_ranges(found[:, _FIRST_TOKEN], found[:, _TOKENS])])
             if self._marked:
                 marks |= np.bitwise_or.reduce(self._marks[at], axis=0)
-        if len(rows) == 1:
-            return DocumentWords(lines, line_chunks, rows[0], lengths[0], marks)
-        nothing = np.zeros((0, _COLUMNS), np.int64)
-        return DocumentWords(
-            lines, line_chunks, np.concatenate([nothing, *rows]), np.concatenate([nothing[:, 0], *lengths]), marks
-        )
+        lines = text.splitlines()
+        return DocumentWords(lines, chunks, Layout.of(text, len(lines)), _joined(rows), _joined(lengths), marks)
 
     def count(self, text: str) -> int:
         """Number of words of `text`."""
@@ -187,7 +165,8 @@ class WordTable:
         return sentences + (is_ended and text[position:] not in ("", " "))
 
     def _start_afresh(self) -> None:
-        self._numbers: dict[str, int] = {}
+        self._numbers = _Numbers()
+        self._known_tokens: dict[str, tuple[int, int, int]] = {}
         self._characters = 0
         self._tokens = 0
         self._rows: Integers = np.zeros((1024, _COLUMNS), np.int64)
@@ -199,88 +178,110 @@ class WordTable:
         if len(self._numbers) > self._cache_chunks or self._characters > CACHE_CHARACTERS:
             self._start_afresh()
         numbers = self._numbers
-        unknown = set(chunks).difference(numbers)
-        if unknown:
-            self._learn(unknown)
-        return np.fromiter(map(numbers.__getitem__, chunks), np.int64, len(chunks))
+        at = np.fromiter(map(numbers.__getitem__, chunks), np.int64, len(chunks))
+        if numbers.new:
+            try:
+                self._learn(numbers.new)
+            except BaseException:
+                self._start_afresh()  # some have a number and no row
+                raise
+            numbers.new = []
+        return at
 
-    def _learn(self, chunks: Iterable[str]) -> None:
-        first = len(self._numbers)
+    def _learn(self, chunks: list[str]) -> None:
+        """Add the rows of `chunks`, which have got the last numbers."""
+        first = len(self._numbers) - len(chunks)
+        self._marks = _grown(self._marks, len(self._numbers))
         rows: list[tuple[int, ...]] = []
         lengths: list[int] = []
         token_at = self._tokens
+        tokenize, is_special = self._tokenizer.tokens, self._tokenizer.is_special
         for row, chunk in enumerate(chunks, first):
             size = len(chunk)
-            if chunk.isascii() and chunk.isalpha() and not self._tokenizer.is_special(chunk):
+            self._characters += size
+            if chunk.isascii() and chunk.isalpha() and not is_special(chunk):
                 lengths.append(size)
                 rows.append((1, token_at, size, 1, size, 1, 1, 0, 0))
                 token_at += 1
-                tokens = (chunk,)
+                tokens = [chunk]
             else:
-                tokens = self._tokenizer.tokens(chunk)
-                sizes = list(map(len, tokens))
-                lengths += sizes
-                rows.append((len(tokens), token_at, size, *self._numbers_of(tokens, sizes)))
+                tokens = tokenize(chunk)
+                lengths += map(len, tokens)
+                rows.append((len(tokens), token_at, size, *self._numbers_of(tokens)))
                 token_at += len(tokens)
-            self._characters += size
-            self._numbers[chunk] = row
-            if self._marked:
+            if self._marked and not self._marked.keys().isdisjoint(tokens):
                 self._mark(row, tokens)
         self._rows = _written(self._rows, first, np.array(rows, np.int64))
         self._lengths = _written(self._lengths, self._tokens, np.array(lengths, np.int64))
         self._tokens = token_at
 
     def _mark(self, row: int, tokens: Iterable[str]) -> None:
-        if row >= len(self._marks):
-            self._marks = _written(self._marks, row, np.zeros((1, self._marks.shape[1]), np.uint64))
-        for token in tokens:
-            if token in self._marked:
-                word, bit = self._marked[token]
-                self._marks[row, word] |= np.uint64(bit)
+        for token in self._marked.keys() & tokens:
+            word, bit = self._marked[token]
+            self._marks[row, word] |= np.uint64(bit)
 
-    def _numbers_of(self, tokens: Sequence[str], sizes: Sequence[int]) -> tuple[int, ...]:
-        non_symbols = non_symbol_characters = alphabetic = 0
-        for token, size in zip(tokens, sizes, strict=True):
-            if token.isalpha():
-                non_symbols += 1
-                non_symbol_characters += size
-                alphabetic += 1
-            elif not SYMBOLS.issuperset(token):
-                non_symbols += 1
-                non_symbol_characters += size
-                alphabetic += any(map(str.isalpha, token))
-        return (non_symbols, non_symbol_characters, alphabetic, *self._sentence_numbers(tokens))
+    def _numbers_of(self, tokens: Iterable[str]) -> tuple[int, ...]:
+        """The numbers of a chunk of these tokens, from _NON_SYMBOLS on.
 
-    def _sentence_numbers(self, tokens: Iterable[str]) -> tuple[int, int, int]:
-        """How a chunk takes part in the sentencizer's walk.
-
-        A token that ends a sentence waits for the next that is no punctuation, which then starts a new one.
-        Returns (1 if such a start comes first when the walk enters waiting, starts within, and how the walk
-        leaves: 1 waiting, 0 not waiting, _PASSES as it entered).
+        The last three are its part in the sentencizer's walk, where a token that ends a sentence waits for the next
+        that is no punctuation, which then starts a new one: 1 if such a start comes first when the walk enters
+        waiting; starts within; and how the walk leaves (1 waiting, 0 not waiting, _PASSES as it entered).
         """
-        enters = inner = 0
+        non_symbols = characters = alphabetic = enters = inner = 0
         leaves = _PASSES
+        known = self._known_tokens
         for token in tokens:
-            if token in self._tokenizer.sentence_ends:
-                leaves = 1
-            elif not self._tokenizer.is_punctuation(token):
+            traits = known.get(token) or self._learn_token(token)
+            if traits[0]:
+                non_symbols += 1
+                characters += len(token)
+                alphabetic += traits[1]
+            kind = traits[2]
+            if kind == _WORD:
                 if leaves == 1:
                     inner += 1
                 elif leaves == _PASSES:
                     enters = 1
                 leaves = 0
-        return enters, inner, leaves
+            elif kind == _END:
+                leaves = 1
+        return non_symbols, characters, alphabetic, enters, inner, leaves
+
+    def _learn_token(self, token: str) -> tuple[int, int, int]:
+        """Whether it has more than symbols, whether it has a letter, and what it is to the sentencizer."""
+        if token.isalpha():
+            return 1, 1, _WORD  # not worth remembering
+        is_word = not SYMBOLS.issuperset(token)
+        kind = _WORD
+        if token in self._tokenizer.sentence_ends:
+            kind = _END
+        elif self._tokenizer.is_punctuation(token):
+            kind = _PUNCTUATION
+        traits = int(is_word), int(any(map(str.isalpha, token))), kind
+        if len(token) <= _SHORT_TOKEN:
+            self._known_tokens[token] = traits
+        return traits
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> ChunkTokenizer:
+    """Shared by all tables of this process: loading spaCy costs a second."""
+    return ChunkTokenizer()
 
 
 @lru_cache(maxsize=2)
 def word_table(marked: tuple[str, ...] = ()) -> WordTable:
-    """The table of this process that marks these words: loading spaCy costs a second."""
+    """The table of this process that marks these words."""
     return WordTable(marked)
 
 
 def words(text: str) -> list[str]:
     """The words of `text`, by this process's table."""
     return word_table().words(text)
+
+
+def _joined(arrays: list[Integers]) -> Integers:
+    return arrays[1] if len(arrays) == 2 else np.concatenate(arrays)
 
 
 def _ranges(starts: Integers, sizes: Integers) -> Integers:
@@ -291,10 +292,15 @@ def _ranges(starts: Integers, sizes: Integers) -> Integers:
 
 def _written(array: npt.NDArray[Any], at: int, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`array` with `values` written from `at` on; a longer copy where it is too short."""
-    needed = at + len(values)
-    if needed > len(array):
-        longer = np.zeros((max(needed, len(array) * _MORE), *array.shape[1:]), array.dtype)
-        longer[:at] = array[:at]
-        array = longer
-    array[at:needed] = values
+    array = _grown(array, at + len(values))
+    array[at : at + len(values)] = values
     return array
+
+
+def _grown(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """`array` itself where it has `size` rows; else a copy with more, of zeros."""
+    if size <= len(array):
+        return array
+    longer = np.zeros((max(size, len(array) * _MORE), *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import spacy
 from hypothesis import given, settings, strategies
@@ -110,7 +111,13 @@ def test_numbers_of_a_text(text: str) -> None:
     assert found.non_symbol_words == len(proper)
     assert found.non_symbol_characters == sum(map(len, proper))
     assert found.marked_words == len({"a", "so", "kg"}.intersection(plain))
-    assert found.is_evenly_spaced(text) == all(" ".join(line.split()) == line for line in text.splitlines())
+    split = [line.split() for line in text.splitlines()]
+    assert found.chunks == text.split() == [chunk for chunks in split for chunk in chunks]
+    assert found.layout.line_sizes.tolist() == list(map(len, split))
+    assert [found.chunks[at] for at in found.layout.first_chunks] == [chunks[0] for chunks in split if chunks]
+    assert "".join(map(chr, found.layout.codes)) == found.joined
+    every = np.ones(len(split), np.bool_)
+    assert found.sentences_of(every) == sum(word_table().sentences(line.strip()) for line in text.splitlines())
 
 
 def test_more_marked_words_than_a_number_has_bits() -> None:
@@ -225,8 +232,8 @@ def test_ngrams_like_the_plain_walk(tokens: list[str]) -> None:
     own = table.words(" ".join(tokens))
     for n in gopher_repetition.DUPLICATE_N:
         assert ngrams.duplicate_characters(n) == plain_duplicate_characters(own, n)
-    for n in gopher_repetition.TOP_N:
-        assert ngrams.top_characters(n) == plain_top_characters(own, n)
+    sizes = gopher_repetition.TOP_N
+    assert ngrams.top_characters(sizes) == {n: plain_top_characters(own, n) for n in sizes}
 
 
 @pytest.mark.shared
