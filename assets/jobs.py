@@ -5,8 +5,8 @@ partitions). The chain from crawl to model has three: corpus × segment, corpus,
 of jobs here:
 
 * **Asset jobs**, each of one kind of partition: `filter_job`, `cluster_job`, `clean_job`, `tokenize_job`,
-  `pretrain_job`, `finetune_job`, `report_job`. "Materialize" in the UI makes a range of partitions one run with
-  one worker per stage; it needs the daemon (`make dev` or `dagster dev` runs it). In a terminal and in the
+  `pretrain_job`, `finetune_job`, `report_job`, `classifier_job`. "Materialize" in the UI makes a range of partitions one
+  run with one worker per stage; it needs the daemon (`make dev` or `dagster dev` runs it). In a terminal and in the
   foreground, the same is
       dg launch -m assets.definitions --job filter_job --partition-range 'books|00000...books|00002'
   while `dagster job backfill` makes one run of every partition.
@@ -75,6 +75,12 @@ PHASES = (
         "Instruction data, then both adapters of the pretrained model.",
     ),
     Phase("report_job", "none", ("corpus_report", "evaluation_report"), "The pages on corpora and on models."),
+    Phase(
+        "classifier_job",
+        "none",
+        ("quality_classifier",),
+        "A classifier of good and bad documents, for the quality filter; no other job needs it to be run.",
+    ),
 )
 
 asset_jobs = [dg.define_asset_job(p.job, selection=list(p.assets), description=p.description) for p in PHASES]

@@ -86,6 +86,14 @@ STAGES: tuple[Stage, ...] = (
         "map",
         ("language_filtered_documents",),
     ),
+    Stage(
+        "quality_classifier",
+        "filter",
+        "pipelines.filters.classifier_training",
+        "single",
+        ("language_filtered_documents",),
+        False,
+    ),
     Stage("minhash_signatures", "dedup", "pipelines.dedup.signatures", "map", ("quality_filtered_documents",)),
     Stage("duplicate_clusters", "dedup", "pipelines.dedup.clusters", "cluster", ("minhash_signatures",), False),
     Stage(

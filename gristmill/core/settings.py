@@ -30,6 +30,7 @@ SECTIONS = (
     "extracted_documents",
     "language_filtered_documents",
     "quality_filtered_documents",
+    "quality_classifier",
     "minhash_signatures",
     "duplicate_clusters",
     "deduplicated_documents",

@@ -10,6 +10,8 @@ class among the bases of Settings, and holds:
     a settings class  frozen dataclass; its field names are unique in the whole stage
     rules(settings) -> rules, in the order they are asked
     score(batch, settings) -> batch with its COLUMNS; a family behind C4 is given the text that C4 leaves
+    derived(batch, settings) -> columns only where something follows from signals and limits together: its rules may
+                                        ask these columns, and those not in "_" go with the kept rows
     files(settings) -> paths            only where its settings name files
     details(batch, settings) -> texts   only where a rejected row needs more said than its numbers (null: no more)
 The four families that look at words and lines have no score: they share one look at each text (see `_look`).
@@ -24,14 +26,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.decisions import Rule, all_failures, first_failure, with_column
-from pipelines.filters import c4, fineweb, gopher_quality, gopher_repetition
+from pipelines.filters import (
+    c4,
+    classifier,
+    decontamination,
+    fineweb,
+    gopher_quality,
+    gopher_repetition,
+    keywords,
+    perplexity,
+)
 from pipelines.filters.c4 import C4Settings
+from pipelines.filters.classifier import ClassifierSettings
+from pipelines.filters.decontamination import DecontaminationSettings
 from pipelines.filters.fineweb import FineWebSettings
 from pipelines.filters.gopher_quality import GopherQualitySettings
 from pipelines.filters.gopher_repetition import GopherRepetitionSettings
+from pipelines.filters.keywords import KeywordSettings
+from pipelines.filters.perplexity import PerplexitySettings
 from pipelines.filters.words import word_table
 
-LIBRARIES = ("spacy",)
+LIBRARIES = ("spacy", "fasttext-community")
 FAMILIES: dict[str, ModuleType] = {
     family.FAMILY: family
     for family in (
@@ -39,6 +54,10 @@ FAMILIES: dict[str, ModuleType] = {
         gopher_quality,
         c4,
         fineweb,
+        perplexity,
+        classifier,
+        keywords,
+        decontamination,
     )
 }
 ChosenFamily = Literal["gopher_repetition", "gopher_quality", "c4", "fineweb"]
@@ -52,7 +71,16 @@ _CHOSEN = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 
 
 @dataclass(frozen=True)
-class Settings(FineWebSettings, C4Settings, GopherQualitySettings, GopherRepetitionSettings):
+class Settings(
+    DecontaminationSettings,
+    KeywordSettings,
+    ClassifierSettings,
+    PerplexitySettings,
+    FineWebSettings,
+    C4Settings,
+    GopherQualitySettings,
+    GopherRepetitionSettings,
+):
     """Which families decide, and the limits of each; the limits are cited where they are defined."""
 
     families: tuple[ChosenFamily, ...] = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
@@ -114,6 +142,12 @@ def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     `failed_rules`, which goes with the kept rows, has all rules that a document fails, those of families that do not
     decide too.
     """
+    derived: dict[str, pa.Array] = {}
+    for family in FAMILIES.values():
+        if hasattr(family, "derived"):
+            derived |= family.derived(batch, settings)
+    for name, column in derived.items():
+        batch = with_column(batch, name, column)
     asked = [name for name in FAMILIES if name in settings.families or name not in _CHOSEN]
     verdict = first_failure(batch, rules(settings, asked))
     reasons: list[str | None] = verdict.column("reason").to_pylist()
@@ -127,6 +161,9 @@ def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
                 if detail is not None and reasons[row] in family.REASONS:
                     details[row].insert(0, detail)
     verdict = with_column(verdict, "detail", ["; ".join(d) or None for d in details], pa.string())
+    for name, column in derived.items():
+        if not name.startswith("_"):
+            verdict = with_column(verdict, name, column)
     return with_column(verdict, "failed_rules", _failed_rules(batch, settings, tuple(FAMILIES)), _LIST)
 
 
