@@ -12,6 +12,7 @@ import json
 import posixpath
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from pipelines.crawl.download import SECTION, ChangedError, Client, DownloadSett
 from pipelines.crawl.politeness import locked
 
 _SHOWN_BYTES = 1_000_000  # of a download that is worth a progress line
+_LEFT_SECONDS = 7 * 86400.0  # since the last byte of a download whose corpus was perhaps given up
 _RESTARTS = 3  # of a file that changes while it is fetched
 _FACTS = ("etag", "modified", "total")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -145,14 +147,15 @@ class DownloadCache:
         entry.note({"is_complete": True})
 
     def _make_room(self) -> None:
-        """Remove entries that were read to their end, oldest first, while the folder is over its limit."""
+        """While the folder is over its limit: remove what was read to its end or left for long, oldest first."""
         sizes = {path: path.stat() for path in self._files.glob("*.data")}
         held = sum(s.st_size for s in sizes.values())
         for path in sorted(sizes, key=lambda p: sizes[p].st_mtime_ns):
             if held <= self.settings.max_folder_bytes:
                 return
             entry = _Entry(path)
-            if entry.facts().get("is_read") and entry.remove():
+            is_left = time.time() - sizes[path].st_mtime > _LEFT_SECONDS
+            if (is_left or entry.facts().get("is_read")) and entry.remove():
                 held -= sizes[path].st_size
 
 

@@ -28,7 +28,8 @@ _UNREACHABLE = ("connection refused", "the host's name can't be resolved")
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_REDIRECTS = 5
 _INTERACTIVE_ATTEMPTS = 3  # at a server that does not answer at all, while a person waits: the address may be wrong
-_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(r"bytes\s+(?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,7 @@ class Client:
                 raise ChangedError(f"{public_url(url)} is compressed on its way, which can't go on where it broke")
         elif status == 200:
             length = str(answer.headers.get("Content-Length") or "")
-            found.total = int(length) if length.isdigit() else None
+            found.total = int(length) if _NUMBER.fullmatch(length) else None
         if not known.is_same(found):
             raise ChangedError(f"{public_url(url)} has changed since its beginning was fetched")
         skipped = _bytes_to_skip(url, status, first, position, known, found, stop)
@@ -349,14 +350,14 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds that a `Retry-After` header asks for, as a number or as a date."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if _NUMBER.fullmatch(value.strip()):
         return float(value)
     try:
         when = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        when = when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
+        return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
-    return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 def _decoder(encoding: str) -> Any:

@@ -10,13 +10,16 @@ import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from crawl_server import CrawlServer, Fault, serving
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gristmill.core.errors import CorpusError
 from pipelines.crawl.cache import DownloadCache, Span
-from pipelines.crawl.download import Client, DownloadSettings, public_url
+from pipelines.crawl.download import Client, DownloadSettings, _range_of, _retry_after, public_url
 from pipelines.crawl.politeness import HostGate, locked
 
 SIZE = 300_000
@@ -309,13 +312,39 @@ def test_the_folder_is_kept_below_its_limit(server: CrawlServer, tmp_path: Path)
         (server.root / f"{number}.bin").write_bytes(CONTENT)
         read(cache, server, f"{number}.bin")
     assert len(list((cache.folder / "files").glob("*.data"))) <= 3
+    for path in (cache.folder / "files").glob("*.data"):  # never read, and left by a corpus that was given up
+        path.with_suffix(".json").write_text("{}")
+        os.utime(path, (0, 0))
+    read(cache, server, "4.bin")
+    assert len(list((cache.folder / "files").glob("*.data"))) <= 3
+    server.served.clear()
     keeping = DownloadCache(tmp_path / "downloads", DownloadSettings(keep="always"))
     keeping.release([Span(f"{server.base}/4.bin")])
     assert read(cache, server, "4.bin") == CONTENT
-    assert server.served["4.bin"] == SIZE
+    assert server.served["4.bin"] == 0
 
 
 @pytest.mark.parametrize("values", [{"connections": 0}, {"delay_seconds": -1.0}, {"stall_seconds": 0.0}])
 def test_settings_out_of_range(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="give"):
         DownloadSettings(**values)  # pyright: ignore[reportArgumentType]
+
+
+@given(
+    st.text(max_size=30)
+    | st.integers().map(str)
+    | st.sampled_from(["\u00b2", "9" * 5000, "Fri, 31 Dec 99999 00:00:00 GMT"])
+)
+@settings(max_examples=200, deadline=None)
+def test_any_header_is_a_pause_or_none(value: str) -> None:
+    pause = _retry_after(value)
+    assert pause is None or pause >= 0
+    for header in (value, f"bytes {value}-{value}/{value}", f"bytes */{value}"):
+        _range_of(SimpleNamespace(headers={"Content-Range": header}))
+
+
+def test_headers_that_are_no_numbers_do_no_harm(server: CrawlServer, cache: DownloadCache) -> None:
+    for headers in ({"Retry-After": "\u00b2"}, {"Retry-After": "-1"}, {"Retry-After": "soon"}):
+        server.faults["a.bin"].append(Fault(status=429, headers=headers))
+    server.faults["a.bin"].append(Fault(headers={"Content-Range": "bytes \u00b2-9/x"}, cut_after=1000))
+    assert read(cache, server) == CONTENT
