@@ -45,7 +45,8 @@ def arc_rows(file: Any, limit: int, tally: Counter[str]) -> Iterator[Row]:
         tally[f"record_{kind}"] += 1
         if frame.problem is None and kind != "response":
             continue
-        row = Row(frame.offset, clean_url(raw_url), parse_time(match["date"].decode() if match else None))
+        when = parse_time(match["date"].decode() if match else None)
+        row = Row(frame.offset, clean_url(raw_url), when, number=frame.number)
         if frame.problem is not None:
             yield row.reject(frame.problem, frame.detail)
         elif row.url is None:

@@ -24,7 +24,19 @@ from pipelines.decisions import verdicts
 from pipelines.parts import PartTask
 from pipelines.schema import DOCUMENT_SCHEMA
 
-__all__ = ["ALL_TEXT", "MAIN_CONTENT", "REASONS", "SCHEMA", "Settings", "cpu_seconds", "decide", "files", "read", "score", "tally"]
+__all__ = [
+    "ALL_TEXT",
+    "MAIN_CONTENT",
+    "REASONS",
+    "SCHEMA",
+    "Settings",
+    "cpu_seconds",
+    "decide",
+    "files",
+    "read",
+    "score",
+    "tally",
+]
 LIBRARIES = ("Resiliparse", "brotli", "idna", "pyarrow", "zstandard")
 
 # WHATWG MIME Sniffing, 7.1: how an HTML page begins.
@@ -115,6 +127,7 @@ _SIGNALS = pa.schema(
         ("title", pa.string()),
         ("canonical_url", pa.string()),  # rel=canonical, absolute; null where the page names none
         ("html_language", pa.string()),  # as the page or the server declares it, a BCP 47 tag
+        ("warc_record", pa.int32()),  # number in the gzip member or zstd frame at warc_offset, which mostly holds one
         ("http_status", pa.int32()),
         ("content_type", pa.string()),
         ("charset", pa.string()),  # the codec that decoded the page

@@ -1,7 +1,7 @@
 """Where one WARC or ARC record ends and the next begins, in a member or an uncompressed file, damage and all."""
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,13 @@ _OVERLAP = 1 << 12  # longer than what tells the beginning of a record
 class Frame:
     """One record, or a stretch of bytes that is none."""
 
-    offset: int  # in the file as stored; negative: see `frames`
+    offset: int  # in the file as stored, of the member that holds the record
     header: bytes  # the header block as far as it was read
     content: bytes  # of the record, cut after `limit` + 1 bytes
     length: int  # bytes of content that the header declares
     problem: str | None = None  # a `broken_*` reason
     detail: str | None = None
+    number: int = 0  # among the records of its member
 
 
 @dataclass(frozen=True)
@@ -138,35 +139,31 @@ class Stream:
             self.read(len(window) - _OVERLAP)
 
 
-def frames(source: Source, framing: Framing, limit: int, decompressed_offset: int = 0) -> Generator[Frame, None, int]:
+def frames(source: Source, framing: Framing, limit: int) -> Iterator[Frame]:
     """The records of `source`, at most `limit` + 1 bytes of content held of each; never raises for bad data.
 
-    The offset of a record is where its member begins, which is how archives address records. For a further
-    record in the same member, which no stored offset addresses, it is minus its place in the decompressed file.
+    The offset of a record is where its member begins, which is how archives address records; further records of the
+    same member, which no stored offset addresses, are told apart by their number in it.
 
     Args:
         source: one member, or a whole uncompressed file.
         framing: of WARC or of ARC.
         limit: bytes of content.
-        decompressed_offset: bytes that the members before this one held.
-
-    Returns:
-        Bytes that this source held.
     """
     stream = Stream(source)
-    is_first = True
+    number = 0
     while True:
         stream.skip_blank()
         start = stream.position
         if not stream.peek(1):
-            if is_first and source.problem is not None:
+            if number == 0 and source.problem is not None:
                 yield Frame(source.offset, b"", b"", 0, source.problem, "nothing of the record can be read")
-            return stream.position
+            return
         if _skip_stray(stream, framing):
             continue
         frame = _next_frame(stream, framing, limit)
-        frame.offset = start if source.is_plain else source.offset if is_first else -(decompressed_offset + start)
-        is_first = False
+        frame.offset, frame.number = (start, 0) if source.is_plain else (source.offset, number)
+        number += 1
         yield frame
 
 
@@ -268,6 +265,5 @@ def _go_back_to_swallowed(
 
 def file_frames(file: Any, framing: Framing, limit: int) -> Iterator[Frame]:
     """The records of an open file, whatever its compression; see `frames`."""
-    held = 0
     for source in sources(file, framing.start):
-        held += yield from frames(source, framing, limit, held)
+        yield from frames(source, framing, limit)

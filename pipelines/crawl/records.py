@@ -70,7 +70,7 @@ def read_records(
 
 def _batch(corpus: str, file: CrawlFile, rows: list[Row]) -> pa.RecordBatch:
     columns: dict[str, list[Any]] = {
-        "doc_id": [document_id(corpus, row.warc_file or file.name, row.offset) for row in rows],
+        "doc_id": [document_id(corpus, row.warc_file or file.name, row.offset, row.number) for row in rows],
         "url": [row.url for row in rows],
         "host": [host_of(row.url) if row.url else None for row in rows],
         "corpus": [corpus] * len(rows),
@@ -81,6 +81,7 @@ def _batch(corpus: str, file: CrawlFile, rows: list[Row]) -> pa.RecordBatch:
         "http_status": [row.http_status for row in rows],
         "content_type": [row.content_type for row in rows],
         "charset": [row.charset for row in rows],
+        "warc_record": [row.number for row in rows],
         "body_bytes": [None if row.body is None else len(row.body) for row in rows],
         "_body": [row.body for row in rows],
         "_title": [row.title for row in rows],

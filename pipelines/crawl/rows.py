@@ -18,11 +18,12 @@ RECORD_SCHEMA = pa.schema(
         ("corpus", pa.string()),
         ("segment", pa.string()),
         ("warc_file", pa.string()),
-        ("warc_offset", pa.int64()),  # see pipelines.crawl.frames.frames for records that share a member
+        ("warc_offset", pa.int64()),
         ("fetched_at", pa.timestamp("us", tz="UTC")),
         ("http_status", pa.int32()),  # null for what was not fetched over HTTP
         ("content_type", pa.string()),  # media type as declared, lower case
         ("charset", pa.string()),  # as declared in the HTTP header
+        ("warc_record", pa.int32()),  # number of the record in its gzip member or zstd frame; 0 where it has its own
         ("body_bytes", pa.int64()),  # of the decoded payload
         ("_body", pa.large_binary()),  # the payload with transfer and content encodings undone
         ("_title", pa.string()),
@@ -64,6 +65,7 @@ class Row:
     threshold: float | None = None
     detail: str | None = None
     warc_file: str | None = None  # where the record lies, where that is not the crawl file
+    number: int = 0  # among the records of the member at `offset`
     notes: list[str] = field(default_factory=list[str])  # names to count in the stage's tally
 
     def reject(self, reason: str, detail: str | None = None) -> "Row":
@@ -77,9 +79,10 @@ class Row:
         return self.reject("broken_oversized", f"more than {limit} bytes")
 
 
-def document_id(corpus: str, warc_file: str, offset: int) -> str:
+def document_id(corpus: str, warc_file: str, offset: int, number: int = 0) -> str:
     """32 hex digits (BLAKE2b, 128 bits) of where a document lies: the same on every run and cluster."""
-    key = "\0".join((corpus, warc_file, str(offset))).encode("utf-8", "surrogatepass")
+    place = (corpus, warc_file, str(offset), *([str(number)] if number else []))
+    key = "\0".join(place).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(key, digest_size=16).hexdigest()
 
 

@@ -77,8 +77,8 @@ class SelectedPages:
                 span = next(waiting)
                 data = self.read(span)
             member = io.BytesIO(data[offset - span.begin : stop - span.begin])
-            for number, row in enumerate(warc_rows(member, limit, tally)):
-                row.offset, row.warc_file = offset + number, page["warc_file"]
+            for row in warc_rows(member, limit, tally):
+                row.offset, row.warc_file = offset + row.offset, page["warc_file"]
                 yield row
 
 

@@ -79,7 +79,7 @@ def _holds_http(fields: dict[str, str]) -> bool:
 
 def _row(frame: Frame, fields: dict[str, str], kind: str, limit: int) -> Row:
     raw_url = fields.get("warc-target-uri")
-    row = Row(frame.offset, clean_url(raw_url), parse_time(fields.get("warc-date")))
+    row = Row(frame.offset, clean_url(raw_url), parse_time(fields.get("warc-date")), number=frame.number)
     if frame.problem is not None:
         return row.reject(frame.problem, f"{kind} record: {frame.detail}" if fields else frame.detail)
     if row.url is None:

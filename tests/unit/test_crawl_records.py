@@ -82,17 +82,14 @@ def test_offsets_lead_back_to_the_record(path: Path, form: str) -> None:
         assert (again["url"], again["_body"]) == (row["url"], row["_body"])
 
 
-def test_records_that_share_a_member_have_offsets_of_their_own(path: Path) -> None:
-    plain = b"".join(record(i) for i in range(4))
-    rows = rows_of(path, gzip.compress(plain))
-    assert fates(rows) == ["0", "1", "2", "3"]
-    for row in rows:
-        offset = row["warc_offset"]
-        assert isinstance(offset, int)
-        assert plain[-offset:].startswith(
-            b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: " + str(row["url"]).encode()
-        )
-    assert len({r["doc_id"] for r in rows}) == 4
+@pytest.mark.parametrize("form", ["gzip", "zstd"])
+def test_records_that_share_a_member_have_its_offset_and_their_number(path: Path, form: str) -> None:
+    first, second = (FORMS[form](b"".join(record(i) for i in numbers)) for numbers in (range(4), range(4, 6)))
+    rows = rows_of(path, first + second)
+    assert fates(rows) == ["0", "1", "2", "3", "4", "5"]
+    places = [(r["warc_offset"], r["warc_record"]) for r in rows]
+    assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (len(first), 0), (len(first), 1)]
+    assert len({r["doc_id"] for r in rows}) == 6
 
 
 def test_members_cut_anywhere_are_one_stream(path: Path) -> None:
