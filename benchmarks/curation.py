@@ -7,7 +7,8 @@ three stages on the same files: as the product runs them (`gristmill corpus add`
 quality_filtered_documents`, Spark and Dagster included), and the document path alone (benchmarks/document_path.py).
 What starting costs is measured on a WARC file of one tiny page, so that it can be told from what pages cost. Then the
 quality stage alone, on the same English texts: datatrove's four filters over JSONL, our score, decide and write over
-Parquet. Without --warc: 2,000 pages of debdocs, then realweb whole. --smoke: one page, no peer.
+Parquet. Without --warc: 2,000 pages of debdocs, then realweb whole. --smoke: one
+page through the document path, no Spark, no peer.
 """
 
 import argparse
@@ -66,17 +67,17 @@ class Bench:
         kept = {name: _rows(home / "documents" / name) or _rows(home / name) for name in STAGES}
         return Run(total, kept)
 
-    def path(self, source: Path, *flags: str) -> tuple[Run, dict[str, float], Path]:
-        """The document path alone; also its CPU seconds by stage, and its home."""
+    def path(self, source: Path, *flags: str) -> tuple[Run, dict[str, Any], Path]:
+        """The document path alone; also what it says of itself, and its home."""
         from gristmill.core.layout import Layout
         from pipelines.crawl.corpora import add_corpus
 
-        home = self._fresh("path", source)
+        home = self._fresh("fused" if flags else "path", source)
         add_corpus(Layout(str(home)), "bench", [str(source)], segments=1)
         command = [sys.executable, "-m", "benchmarks.document_path", str(home), "bench", *flags]
         usage = _checked(measured(command, cwd=REPOSITORY))
         said: dict[str, Any] = json.loads(usage.output.splitlines()[-1])
-        return Run(usage, said["kept"]), said["cpu"], home
+        return Run(usage, said["kept"]), said, home
 
     def peer(self, source: Path, what: str = "whole") -> Run:
         """datatrove over a folder of WARC files, or its quality filters over one of JSONL."""
@@ -87,7 +88,7 @@ class Bench:
         arguments = [what, str(source), str(work), str(next(model)), str(self.peer_timeout)]
         usage = _checked(measured([str(self.peer_python), script, *arguments], env=environment))
         steps: list[dict[str, Any]] = json.loads((work / "steps.json").read_text())
-        kept = {step["name"].split(" ", 3)[-1].strip(): _forwarded(step["stats"]) for step in steps}
+        kept = {step["name"].rpartition("- ")[2].split(" ", 2)[-1].strip(): _forwarded(step["stats"]) for step in steps}
         return Run(usage, kept)
 
     def _fresh(self, side: str, source: Path) -> Path:
@@ -138,26 +139,32 @@ def _line(name: str, pages: int, run: Run, start: Run) -> str:
 
 def compare(bench: Bench, name: str, source: Path, pages: int, starts: dict[str, Run]) -> dict[str, Any]:
     """Run both sides over one input, print the table, return the figures."""
-    product, (path, by_stage, home) = bench.product(source), bench.path(source)
-    fused, fused_cpu, _ = bench.path(source, "--fused")
+    product = bench.product(source) if "product" in starts else None
+    path, said, home = bench.path(source)
+    fused, fused_said, _ = bench.path(source, "--fused")
     peer = bench.peer(source) if bench.peer_python else None
     print(f"\n{name}: {pages:,} pages")
     heads = f"{'pages':>6} {'kept':>6} {'wall s':>7} {'CPU-s':>8} {'per 1,000':>9} {'start-up':>9} {'without it':>10}"
     print(f"{'':24} {heads}")
-    rows = {"gristmill run": product, "document path alone": path, "the same, one pass": fused}
-    for label, run in rows.items():
-        print(_line(label, pages, run, starts["product" if run is product else "path"]))
-    staged, single = sum(by_stage.values()), fused_cpu["all"]
-    print("CPU-s by stage: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in by_stage.items()))
+    if product:
+        print(_line("gristmill run", pages, product, starts["product"]))
+    print(_line("document path alone", pages, path, starts["path"]))
+    print(_line("the same, one pass", pages, fused, starts["path"]))
+    staged, single = sum(said["cpu"].values()), fused_said["cpu"]["all"]
+    print("CPU-s by stage: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in said["cpu"].items()))
+    print(
+        f"Parquet between them, written and read: {said['parquet']:.2f} CPU-s; one pass: {staged:.1f} -> {single:.1f}"
+    )
     figures: dict[str, Any] = {
         "pages": pages,
-        "ours": _per_1000(product.usage.cpu, pages),
+        "ours": _per_1000(product.usage.cpu, pages) if product else None,
         "ours_path": _per_1000(path.usage.cpu, pages),
+        "between_stages": _per_1000(said["parquet"], pages),
+        "between_stages_share": round(said["parquet"] / staged, 3),
         "one_pass_saves": _per_1000(staged - single, pages),
-        "one_pass_saves_share": round((staged - single) / staged, 3),
-        "kept": list(product.kept.values())[-1],
+        "kept": list(path.kept.values())[-1],
     }
-    if peer is None:
+    if peer is None or product is None:
         return figures
     print(_line(PEER, pages, peer, starts["peer"]))
     print("documents after each step: " + ", ".join(f"{step} {count:,}" for step, count in peer.kept.items()))
@@ -168,6 +175,10 @@ def compare(bench: Bench, name: str, source: Path, pages: int, starts: dict[str,
     net_peer = peer.usage.cpu - starts["peer"].usage.cpu
     return figures | {
         "peer": _per_1000(peer.usage.cpu, pages),
+        "accounts": {
+            side: {"reaped": round(run.usage.reaped, 1), "sampled": round(run.usage.sampled, 1)}
+            for side, run in (("ours", product), ("peer", peer))
+        },
         "peer_kept": list(peer.kept.values())[-1],
         "ratio": _ratio(peer.usage.cpu, product.usage.cpu),
         "ratio_without_startup": _ratio(net_peer, product.usage.cpu - starts["product"].usage.cpu),
@@ -235,13 +246,15 @@ def main() -> int:
     parser.add_argument("--warc", type=Path, help="a folder of *.warc.gz, or one of them")
     parser.add_argument("--pages", type=int, help="take so many, evenly spread; default: all")
     parser.add_argument("--peer-timeout", type=float, default=1.0, help="seconds a page in trafilatura; its default")
-    parser.add_argument("--smoke", action="store_true", help="one page, no peer: seconds")
+    parser.add_argument("--smoke", action="store_true", help="one page, no Spark, no peer: seconds")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-curation-") as folder:
         bench = Bench(Path(folder), None if given.smoke else interpreter("datatrove"), given.peer_timeout)
         tiny = bench.work / "tiny"
         warcs.tiny(tiny)
-        starts = {"product": bench.product(tiny), "path": bench.path(tiny)[0]}
+        starts = {"path": bench.path(tiny)[0]}
+        if not given.smoke:
+            starts["product"] = bench.product(tiny)
         if bench.peer_python:
             bench.peer(tiny)  # the first run compiles bytecode and copies the model
             starts["peer"] = bench.peer(tiny)

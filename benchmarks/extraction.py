@@ -98,7 +98,7 @@ def gold_sets(given: argparse.Namespace) -> dict[str, list[GoldPage]]:
             print("no development data: give --gold FILE, or GRISTMILL_SHARED")
     for path in given.gold:
         sets[path.name.partition(".")[0]] = list(file_pages(path))
-    return {name: pages[: given.limit] for name, pages in sets.items()}
+    return {name: pages[:: -(-len(pages) // given.limit)] if given.limit else pages for name, pages in sets.items()}
 
 
 def report(name: str, pages: Sequence[GoldPage], results: dict[str, Result]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gold", type=Path, action="append", default=[], help="a JSONL file of id, html, text")
     parser.add_argument("--only-given", action="store_true", help="no other gold set than those of --gold")
-    parser.add_argument("--limit", type=int, help="the first N pages of each set")
+    parser.add_argument("--limit", type=int, help="about N pages of each set, evenly spread")
     parser.add_argument("--only", help="these extractors alone, by commas")
     parser.add_argument("--smoke", action="store_true")
     given = parser.parse_args()

@@ -144,8 +144,8 @@ def main_text(html: str) -> tuple[str, str]:
     family = next((family for family in FAMILIES if family.is_it.search(html)), None)
     if family is None:
         return "", ""
-    tree = HTMLTree.parse(html)
-    elements = list(tree.document.query_selector_all(family.main))
+    document: Any = HTMLTree.parse(html).document
+    elements = list(document.query_selector_all(family.main))
     return family.name, "\n".join(element_text(element, family.without) for element in elements).strip()
 
 
