@@ -105,6 +105,18 @@ def edit_lines(text: str, words: DocumentWords, table: WordTable, settings: C4Se
     return LineEdit("\n".join(kept).strip(), n_words, counts)
 
 
+def edited_text(text: str, settings: C4Settings) -> str:
+    """The text of `edit_lines` alone: lines need no tokenizer, and a decision made again has nothing else to count."""
+    lines = [line.strip() for line in text.splitlines()]
+    if _is_plain(text, lines, settings):
+        kept = [line for line in lines if len(line.split()) >= settings.min_line_words]
+    else:
+        counts = dict.fromkeys(COLUMNS, 0)
+        judged = (_judged(line, len(line.split()), settings, counts) for line in lines)
+        kept = [line for line in judged if line is not None]
+    return "\n".join(kept).strip()
+
+
 def _is_plain(text: str, lines: list[str], settings: C4Settings) -> bool:
     """Whether no line can meet any rule but that of too few words."""
     if settings.is_requiring_terminal_punctuation or "{" in text:

@@ -132,7 +132,7 @@ def edit(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     if _EDITED in batch.schema.names:
         edited = batch.column(_EDITED)
     else:  # decided again from stored signals
-        edited = pa.array([_edited(text or "", settings) for text in original.to_pylist()], original.type)
+        edited = pa.array([c4.edited_text(text or "", settings) for text in original.to_pylist()], original.type)
     return with_column(batch, "text", pc.coalesce(edited, original))
 
 
@@ -185,8 +185,3 @@ def _look(text: str, settings: Settings) -> dict[str, Any]:
         **fineweb.signals(*judged, settings),
         _EDITED: None if edited.text == text else edited.text,
     }
-
-
-def _edited(text: str, settings: Settings) -> str:
-    table = word_table(settings.stop_words)
-    return c4.edit_lines(text, table.analyse(text), table, settings).text

@@ -1,5 +1,7 @@
 """A decision made again from stored signals is the one that a full run makes, byte by byte."""
 
+import gzip
+import json
 import types
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from gristmill.core.errors import SettingsError
 from gristmill.core.layout import Layout
 from pipelines import parts, stages
 from pipelines.decisions import verdicts, with_column
-from pipelines.filters import language, quality
+from pipelines.filters import c4, language, quality
+from pipelines.filters.words import word_table
 from pipelines.named_files import content_hashes
 
 LOOSER = {"min_words": 20, "max_bullet_lines": 1.0, "max_duplicate_lines": 0.6}
@@ -210,3 +213,21 @@ def test_a_file_that_is_not_there_is_one_line_that_names_the_setting(layout: Lay
     write_extracted(layout, [texts(3)])
     with pytest.raises(SettingsError, match=r"model_path of language_filtered_documents is /nowhere: No such file"):
         run_stage(layout, LANGUAGE, {"model_path": "/nowhere"})
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("is_strict", [False, True], ids=["as FineWeb", "terminal punctuation"])
+def test_lines_are_edited_alike_without_a_tokenizer(shared_data: Path, is_strict: bool) -> None:
+    settings = quality.Settings(is_requiring_terminal_punctuation=is_strict)
+    with gzip.open(shared_data / "golden" / "datatrove-0.10.1.jsonl.gz", "rt") as file:
+        golden = [json.loads(line)["text"] for line in file]
+    odd = [
+        "a b c\x0bd e f g\x1ch i j k\u2028l m n\x85o p\u3000q r s\u200bt u v w\x1fx y z aa",
+        "",
+        " ",
+        "\n\n",
+        "a[1] b c\n[2]",
+    ]
+    table = word_table(settings.stop_words)
+    for text in golden + odd:
+        assert c4.edited_text(text, settings) == c4.edit_lines(text, table.analyse(text), table, settings).text
