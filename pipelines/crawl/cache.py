@@ -24,7 +24,8 @@ from gristmill.core.layout import Layout
 from gristmill.core.progress import Reporter
 from gristmill.core.settings import resolve
 from pipelines.commit import unfinished_name
-from pipelines.crawl.download import SECTION, ChangedError, Client, DownloadSettings, Version
+from pipelines.crawl.answers import ChangedError, Version
+from pipelines.crawl.download import SECTION, Client, DownloadSettings
 from pipelines.crawl.politeness import locked
 
 _SHOWN_BYTES = 1_000_000  # of a download that is worth a progress line

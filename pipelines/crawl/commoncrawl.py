@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from gristmill.core.errors import CorpusError
 from gristmill.core.layout import Layout
 from gristmill.core.progress import Reporter
+from pipelines.crawl.answers import public_url
 from pipelines.crawl.cache import download_folder, download_settings
 from pipelines.crawl.discovery import FoundFile, hash_facts
-from pipelines.crawl.download import public_url
 from pipelines.crawl.page_filter import PageFilter
 from pipelines.crawl.remote import RemoteBase
 from pipelines.crawl.segments import assign, default_segments, number_groups

@@ -11,7 +11,7 @@ from typing import Any, cast
 import fsspec
 
 from gristmill.core.errors import CorpusError
-from pipelines.crawl.download import public_url
+from pipelines.crawl.answers import public_url
 from pipelines.crawl.kinds import (
     HEAD_BYTES,
     KINDS,

@@ -5,12 +5,9 @@ it ended. `If-Range` and the ETag (RFC 9110, 13.1.5 and 14) tell that the file i
 """
 
 import contextlib
-import datetime
-import email.utils
 import importlib.metadata
 import itertools
 import random
-import re
 import time
 import zlib
 from collections.abc import Generator, Iterator
@@ -20,16 +17,26 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from gristmill.core.errors import CorpusError
+from pipelines.crawl.answers import (
+    NUMBER,
+    UNREACHABLE,
+    ChangedError,
+    Version,
+    bytes_to_skip,
+    learn,
+    public_url,
+    range_of,
+    refusal,
+    retry_after,
+    what_broke,
+)
 from pipelines.crawl.politeness import HostGate
 
 SECTION = "downloads"
 _CHUNK = 1 << 16
-_UNREACHABLE = ("connection refused", "the host's name can't be resolved")
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_REDIRECTS = 5
 _INTERACTIVE_ATTEMPTS = 3  # at a server that does not answer at all, while a person waits: the address may be wrong
-_NUMBER = re.compile(r"[0-9]{1,18}")
-_CONTENT_RANGE = re.compile(r"bytes\s+(?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -72,32 +79,9 @@ class DownloadSettings:
             raise ValueError(f"stall_seconds is {self.stall_seconds}; give more than 0")
 
 
-@dataclass
-class Version:
-    """What tells one version of a remote file from another."""
-
-    etag: str | None = None
-    modified: str | None = None
-    total: int | None = None  # bytes of the whole file
-
-    @property
-    def validator(self) -> str | None:
-        """For `If-Range`: a strong ETag or a date."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
-
-    def is_same(self, other: "Version") -> bool:
-        """Say whether nothing speaks against `other` being the same version."""
-        pairs = ((self.etag, other.etag), (self.modified, other.modified), (self.total, other.total))
-        return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
-
-
 def user_agent() -> str:
     """How the software names itself to servers."""
     return f"gristmill/{importlib.metadata.version('gristmill')} (crawl curation; honours Retry-After)"
-
-
-class ChangedError(Exception):
-    """The file on the server is another than the one whose beginning is here."""
 
 
 @dataclass
@@ -249,29 +233,29 @@ class Client:
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
             raise CorpusError(f"{public_url(url)} is no http or https URL: check it") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
-            what = _what_broke(error)
-            yield _Trouble(what, is_unreachable=what in _UNREACHABLE)
+            what = what_broke(error)
+            yield _Trouble(what, is_unreachable=what in UNREACHABLE)
 
     def _body(
         self, url: str, answer: Any, position: int, stop: int | None, known: Version
     ) -> Iterator[bytes | _Trouble]:
         status = int(answer.status_code)
         if status in _RETRIED:
-            yield _Trouble(f"status {status}", _retry_after(answer.headers.get("Retry-After")), status in (429, 503))
+            yield _Trouble(f"status {status}", retry_after(answer.headers.get("Retry-After")), status in (429, 503))
             return
         found = Version(answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
-        first, found.total = _range_of(answer)
+        first, found.total = range_of(answer)
         if status == 416:
             if found.total is not None and found.total == position and known.is_same(found):
-                _learn(known, found)
+                learn(known, found)
                 return  # nothing is missing
             if position > 0:
                 raise ChangedError(f"{public_url(url)} is shorter than what was fetched of it")
             if found.total == 0:  # a range of an empty file can't be satisfied
-                _learn(known, found)
+                learn(known, found)
                 return
         if status not in (200, 206):
-            raise CorpusError(_refusal(url, status))
+            raise CorpusError(refusal(url, status))
         encoding = str(answer.headers.get("Content-Encoding") or "identity").lower()
         is_encoded = encoding != "identity" and not urlsplit(url).path.endswith((".gz", ".zst"))
         if is_encoded:
@@ -280,11 +264,11 @@ class Client:
                 raise ChangedError(f"{public_url(url)} is compressed on its way, which can't go on where it broke")
         elif status == 200:
             length = str(answer.headers.get("Content-Length") or "")
-            found.total = int(length) if _NUMBER.fullmatch(length) else None
+            found.total = int(length) if NUMBER.fullmatch(length) else None
         if not known.is_same(found):
             raise ChangedError(f"{public_url(url)} has changed since its beginning was fetched")
-        skipped = _bytes_to_skip(url, status, first, position, known, found, stop)
-        _learn(known, found)
+        skipped = bytes_to_skip(url, status, first, position, known, found, stop)
+        learn(known, found)
         wanted = None if stop is None else stop - max(position, 0)
         yield from self._stream(answer, skipped, wanted, encoding if is_encoded else "")
 
@@ -314,82 +298,7 @@ class Client:
             yield _Trouble(f"the answer ended {wanted - won} bytes early")
 
 
-def _bytes_to_skip(
-    url: str, status: int, first: int | None, position: int, known: Version, found: Version, stop: int | None
-) -> int:
-    """How many bytes at the beginning of the answer are here already."""
-    if status == 206:
-        if position >= 0 and first is not None and first != position:
-            raise CorpusError(f"{public_url(url)} answers with another range than asked for: use a mirror")
-        return 0
-    if position < 0 or (stop is not None and position > 0):
-        raise CorpusError(
-            f"{public_url(url)}: the server sends files whole only, and pages of it are wanted: use a mirror that "
-            f"serves ranges, or register whole files"
-        )
-    # The server knows no ranges. Without a sign that the file is the same, its beginning can't be trusted.
-    if position > 0 and (known.validator is None or known.validator != found.validator):
-        raise ChangedError(f"{public_url(url)} is sent from its beginning, and may have changed")
-    return position
-
-
-def _learn(known: Version, found: Version) -> None:
-    known.etag, known.modified = known.etag or found.etag, known.modified or found.modified
-    known.total = found.total if known.total is None else known.total
-
-
-def _range_of(answer: Any) -> tuple[int | None, int | None]:
-    """First byte and whole length that `Content-Range` states."""
-    match = _CONTENT_RANGE.fullmatch(str(answer.headers.get("Content-Range") or "").strip())
-    if match is None:
-        return None, None
-    return int(match[1]) if match[1] else None, int(match[3]) if match[3] != "*" else None
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for, as a number or as a date."""
-    if value is None:
-        return None
-    if _NUMBER.fullmatch(value.strip()):
-        return float(value)
-    try:
-        when = email.utils.parsedate_to_datetime(value)
-        when = when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
-        return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
-
-
 def _decoder(encoding: str) -> Any:
     if encoding in ("gzip", "x-gzip"):
         return zlib.decompressobj(wbits=31)
     return zlib.decompressobj() if encoding == "deflate" else None
-
-
-def _what_broke(error: BaseException) -> str:
-    """A few words without an address, which may hold a password."""
-    text = f"{type(error).__name__}: {error}"
-    if "timed out" in text.lower():
-        return "no bytes for too long"
-    if "refused" in text:
-        return _UNREACHABLE[0]
-    if "resolve" in text or "Name or service" in text:
-        return _UNREACHABLE[1]
-    return f"the connection broke, {type(error).__name__}"
-
-
-def _refusal(url: str, status: int) -> str:
-    way_out = {
-        401: "it needs a log-in: give the path through s3:// or another file system that has credentials",
-        403: "access refused; Common Crawl refuses whoever asked too fast, for a day: wait, lower the setting "
-        "downloads.connections, or use a mirror",
-        404: "no such file: check the crawl id or the URL",
-        410: "the file is gone: check the crawl id or the URL",
-    }.get(status, "check the URL, or use a mirror")
-    return f"{public_url(url)} answers {status}: {way_out}"
-
-
-def public_url(url: str) -> str:
-    """`url` as it may be shown: without a user, a password or the query that signs it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -7,7 +7,8 @@ from typing import IO, Any, Self, cast
 import fsspec
 
 from gristmill.core.errors import CorpusError
-from pipelines.crawl.download import ChangedError, Client, DownloadSettings, Version, public_url
+from pipelines.crawl.answers import ChangedError, Version, public_url
+from pipelines.crawl.download import Client, DownloadSettings
 
 _TAIL_BYTES = 256 << 10  # holds a Parquet footer, and tells the length: one request instead of three
 

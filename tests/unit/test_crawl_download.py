@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.core.errors import CorpusError
+from pipelines.crawl.answers import public_url, range_of, retry_after
 from pipelines.crawl.cache import DownloadCache, Span
-from pipelines.crawl.download import Client, DownloadSettings, _range_of, _retry_after, public_url
+from pipelines.crawl.download import Client, DownloadSettings
 from pipelines.crawl.politeness import HostGate, locked
 
 SIZE = 300_000
@@ -337,10 +338,10 @@ def test_settings_out_of_range(values: dict[str, float]) -> None:
 )
 @settings(max_examples=200, deadline=None)
 def test_any_header_is_a_pause_or_none(value: str) -> None:
-    pause = _retry_after(value)
+    pause = retry_after(value)
     assert pause is None or pause >= 0
     for header in (value, f"bytes {value}-{value}/{value}", f"bytes */{value}"):
-        _range_of(SimpleNamespace(headers={"Content-Range": header}))
+        range_of(SimpleNamespace(headers={"Content-Range": header}))
 
 
 def test_headers_that_are_no_numbers_do_no_harm(server: CrawlServer, cache: DownloadCache) -> None:
