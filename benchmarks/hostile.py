@@ -47,7 +47,7 @@ def _cpu_and_memory() -> tuple[float, float, float]:
     return seconds, own.ru_maxrss / 1024, children.ru_maxrss / 1024
 
 
-def run_ours(path: Path) -> Cost:
+def run_ours(path: Path, says: str) -> Cost:
     """The file through `run_part`, in this process."""
     import pyarrow.parquet as pq
 
@@ -82,7 +82,8 @@ def run_ours(path: Path) -> Cost:
         lost: list[dict[str, Any]] = pq.read_table(attempt / "quarantine" / task.part).to_pylist()
     good = sum(row["url"] in GOOD_URLS for row in kept)
     fates = Counter(str(row["reason"]) for row in lost)
-    fates["kept"] = sum(row["url"] not in GOOD_URLS for row in kept)
+    hostile = [row for row in kept if row["url"] not in GOOD_URLS]
+    fates["kept" if all(says in row["text"] for row in hostile) else "kept with another text"] = len(hostile)
     fate = ", ".join(name if count == 1 else f"{count} × {name}" for name, count in fates.items() if count) or "no row"
     return Cost(fate, good, seconds - seconds_before, reader, page)
 
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.run == "ours":
-        print(json.dumps(asdict(run_ours(given.file))))
+        print(json.dumps(asdict(run_ours(given.file, CASES[given.case[0]].says))))
         return
     if given.run == "peer":
         resource.setrlimit(resource.RLIMIT_CPU, (PEER_CPU_SECONDS, PEER_CPU_SECONDS))

@@ -22,6 +22,7 @@ class Case:
     what: str
     chunks: Callable[[], Iterable[bytes]]
     suffix: str = ".warc"
+    says: str = ""  # where the page is kept: what its text must hold
 
 
 def _header(length: int, url: str) -> bytes:
@@ -241,17 +242,24 @@ CASES: dict[str, Case] = {
     "header_100_mb": Case("an HTTP header of 100 MB", lambda: _long_header(100 * MB)),
     "headers_million": Case("a million HTTP headers", page(_GOOD, "".join(f"X-{n}: 1\r\n" for n in range(600_000)))),
     "warc_header_100_mb": Case("a WARC header of 100 MB", _long_warc_header),
-    "utf_16_as_utf_8": Case("UTF-16 declared as UTF-8", page(_GOOD.decode().encode("utf-16-le"), _UTF8)),
+    "utf_16_as_utf_8": Case(
+        "UTF-16 declared as UTF-8", page(_GOOD.decode().encode("utf-16-le"), _UTF8), says="A good page"
+    ),
     "unknown_charset": Case(
-        "a charset nobody knows", page(_RUSSIAN.encode(), "Content-Type: text/html; charset=x-klingon\r\n")
+        "a charset nobody knows",
+        page(_RUSSIAN.encode(), "Content-Type: text/html; charset=x-klingon\r\n"),
+        says="Простое",
     ),
     "bom_against_header": Case(
         "UTF-8 mark against a header that says windows-1251",
         page(b"\xef\xbb\xbf" + _RUSSIAN.encode(), "Content-Type: text/html; charset=windows-1251\r\n"),
+        says="Простое",
     ),
-    "iso_2022_jp": Case("ISO-2022-JP declared as UTF-8", page(_JAPANESE.encode("iso2022_jp"), _UTF8)),
+    "iso_2022_jp": Case(
+        "ISO-2022-JP declared as UTF-8", page(_JAPANESE.encode("iso2022_jp"), _UTF8), says="これは日本語"
+    ),
     **{
-        f"as_utf_8_{codec}": Case(f"{codec} declared as UTF-8", page(text.encode(codec), _UTF8))
+        f"as_utf_8_{codec}": Case(f"{codec} declared as UTF-8", page(text.encode(codec), _UTF8), says=text[15:25])
         for codec, text in (
             ("shift_jis", _JAPANESE),
             ("gb18030", _TEXT),

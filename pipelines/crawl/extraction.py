@@ -14,29 +14,16 @@ from gristmill.core.settings import to_plain
 from pipelines.crawl import hosts
 from pipelines.crawl.charset import decode_html
 from pipelines.crawl.corpora import load_corpus
-from pipelines.crawl.markup import ALL_TEXT, MAIN_CONTENT, MarkupSettings
+from pipelines.crawl.markup import MarkupSettings
 from pipelines.crawl.optout import opt_out
 from pipelines.crawl.plain_text import as_written
 from pipelines.crawl.prescan import language_tag
 from pipelines.crawl.records import read_records
-from pipelines.crawl.sandbox import Answer, Limits, cpu_seconds, run_in_child
+from pipelines.crawl.sandbox import Answer, Limits, run_in_child
 from pipelines.decisions import verdicts
 from pipelines.parts import PartTask
 from pipelines.schema import DOCUMENT_SCHEMA
 
-__all__ = [
-    "ALL_TEXT",
-    "MAIN_CONTENT",
-    "REASONS",
-    "SCHEMA",
-    "Settings",
-    "cpu_seconds",
-    "decide",
-    "files",
-    "read",
-    "score",
-    "tally",
-]
 LIBRARIES = ("Resiliparse", "brotli", "idna", "pyarrow", "zstandard")
 
 # WHATWG MIME Sniffing, 7.1: how an HTML page begins.

@@ -5,7 +5,7 @@ from typing import Any
 
 from gristmill.core.settings import build
 from pipelines.crawl.charset import decode_html
-from pipelines.crawl.markup import MarkupSettings, normalise, parse_page, shape
+from pipelines.crawl.markup import MarkupSettings, parse_page, shape
 
 
 def open_reader(values: dict[str, Any]) -> Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]]:
@@ -32,6 +32,3 @@ def open_reader(values: dict[str, Any]) -> Callable[[dict[str, Any], bytes], tup
         return {"charset": codec, "extractor": page.extractor, **vars(page.head)}, page.text.encode("utf-8", "replace")
 
     return read
-
-
-__all__ = ["MarkupSettings", "normalise", "open_reader"]

@@ -19,9 +19,11 @@ from gristmill.core.layout import Layout
 from gristmill.core.settings import build, to_plain
 from pipelines.crawl.charset import codec_for, decode_html
 from pipelines.crawl.corpora import add_corpus, load_corpus
-from pipelines.crawl.extraction import MAIN_CONTENT, REASONS, SCHEMA, Settings, decide, read, score
+from pipelines.crawl.extraction import REASONS, SCHEMA, Settings, decide, read, score
 from pipelines.crawl.http import decode, unchunk
-from pipelines.crawl.markup import normalise, shape
+from pipelines.crawl.lines import normalise
+from pipelines.crawl.main_content import CAREFUL, FAST
+from pipelines.crawl.markup import shape
 from pipelines.crawl.optout import opt_out
 from pipelines.crawl.rows import RECORD_SCHEMA, Row, document_id
 from pipelines.parts import PartTask, run_part
@@ -138,7 +140,7 @@ def test_a_document_has_the_columns_that_everybody_relies_on(tmp_path: Path) -> 
     row = table.to_pylist()[0]
     assert row["text"] == "One paragraph.\nAnother & last."
     assert (row["title"], row["extractor"], row["charset"], row["html_bytes"]) == (
-        *("A title", MAIN_CONTENT, "utf-8"),
+        *("A title", CAREFUL, "utf-8"),
         len(PAGE),
     )
     assert (row["language"], row["doc_id"]) == (None, document_id("c", "x.warc", 0))
@@ -329,7 +331,7 @@ def test_navigation_is_left_out_and_a_page_of_nothing_else_falls_back() -> None:
     nav = b"<nav><a href=/>Home</a><a href=/x>Away</a></nav>"
     row = page(b"<body>" + nav + b"<main><p>" + b"A sentence of the story. " * 20 + b"</p></main></body>")
     assert "Home" not in str(row["text"])
-    assert row["extractor"] == MAIN_CONTENT
+    assert row["extractor"] == FAST
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pipelines.crawl.charset import decode_html
 from pipelines.crawl.extraction import Settings
 from pipelines.crawl.head import Head, read_head
 from pipelines.crawl.http import fill_from_http, media_type, parse_header
-from pipelines.crawl.markup import MarkupSettings, normalise
+from pipelines.crawl.lines import normalise
+from pipelines.crawl.markup import MarkupSettings
 from pipelines.crawl.optout import TRAINING_AGENTS, OptOutSettings, opt_out
 from pipelines.crawl.pages import open_reader
 from pipelines.crawl.prescan import declared_charset, language_tag
