@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.gold import SHARED, GoldPage, debdocs_pages, file_pages, readability_pages, write_pages
 from benchmarks.peers import REPOSITORY, interpreter
-from benchmarks.shingles import Score, macro_score, page_score
+from benchmarks.shingles import Score, f1, macro_score, page_score
 
 PEERS = ("trafilatura", "trafilatura-fast", "trafilatura-precision", "resiliparse", "readability-lxml")
 SPEED_PEER = "trafilatura-fast"
@@ -104,11 +104,12 @@ def gold_sets(given: argparse.Namespace) -> dict[str, list[GoldPage]]:
 def report(name: str, pages: Sequence[GoldPage], results: dict[str, Result]) -> dict[str, Any]:
     """Print the table of one gold set; return its figures."""
     print(f"\n{name}: {len(pages):,} pages, {sum(len(page.html) for page in pages) / 1e6:.1f} M characters of HTML")
-    print(f"{'':22} {'P':>6} {'R':>6} {'F1':>6} {'pages/s/core':>13} {'CPU-s/1,000':>12} {'failed':>7}")
+    print(f"{'':22} {'P':>6} {'R':>6} {'F1':>6} {'of means':>8} {'pages/s/core':>13} {'CPU-s/1,000':>12} {'failed':>7}")
     for extractor, result in results.items():
         score = result.score
         print(
             f"{extractor:22} {score.precision:>6.3f} {score.recall:>6.3f} {score.f1:>6.3f} "
+            f"{f1(score.precision, score.recall):>8.3f} "
             f"{result.pages_per_second:>13.1f} {1000 * result.cpu / result.pages:>12.2f} {result.failed:>7}"
         )
     if "ours" in results and len(results["ours"].by_family) > 1:
@@ -120,6 +121,7 @@ def report(name: str, pages: Sequence[GoldPage], results: dict[str, Result]) -> 
             "precision": round(result.score.precision, 4),
             "recall": round(result.score.recall, 4),
             "f1": round(result.score.f1, 4),
+            "f1_of_means": round(f1(result.score.precision, result.score.recall), 4),
             "pages_per_s": round(result.pages_per_second, 1),
         }
         for extractor, result in results.items()

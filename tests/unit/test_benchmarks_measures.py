@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gold, usage, warcs
-from benchmarks.shingles import Score, macro_score, page_score, shingles
+from benchmarks.shingles import Score, f1, macro_score, page_score, shingles
 
 
 def test_shingles_are_four_words_and_count_repeats():
@@ -43,8 +43,9 @@ def test_page_score_of_nothing(text: str, wanted: str, value: float):
 
 
 def test_macro_score_counts_pages_alike():
-    score = macro_score([Score(1.0, 0.5, 0.0), Score(0.0, 0.5, 0.0)])
-    assert (score.precision, score.recall, score.f1) == (0.5, 0.5, 0.5)
+    score = macro_score([Score(1.0, 0.5, 2 / 3), Score(0.0, 0.5, 0.0)])
+    assert (score.precision, score.recall, score.f1) == (0.5, 0.5, pytest.approx(1 / 3))
+    assert f1(score.precision, score.recall) == 0.5
     assert macro_score([]) == Score(0.0, 0.0, 0.0)
 
 
