@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def main(arguments: Sequence[str] | None = None, *, open_session: OpenSession = 
                 raise SettingsError(f"{stage_row.name} works on partitions: give --partition CORPUS|SEGMENT")
             overrides = read_overrides(given.settings)
 
+            @cache
             def settings_of(corpus: str | None) -> Any:
                 recipe = recipe_of(layout, corpus) if corpus is not None else None
                 own = recipe.of(stage_row.name) if recipe is not None else None
