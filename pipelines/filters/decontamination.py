@@ -4,9 +4,12 @@ Brown et al. 2020, arXiv:2005.14165, appendix C: 13 words in a row that an evalu
 200 characters around a hit out of the document, the document goes as a whole; its quarantine row names the set.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristmill.core.settings import scoring
 from pipelines.decisions import Rule, with_column
@@ -21,7 +24,7 @@ COLUMNS: dict[str, pa.DataType] = {
 
 REASONS: dict[str, str] = {"contaminated": "the text holds a piece of an evaluation set, which the detail names"}
 
-_BATCH_ROWS = 128  # what is split into words at a time: memory stays flat
+_PIECE_BYTES = 1 << 20  # of text that is split into words at a time: words take some 50 times their letters
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,21 @@ def score(batch: pa.RecordBatch, settings: DecontaminationSettings) -> pa.Record
     if settings.evaluation_sets:
         s = settings
         index = load_index(s.evaluation_sets, s.evaluation_fields, s.evaluation_ngram_words, s.min_evaluation_words)
-        for start in range(0, batch.num_rows, _BATCH_ROWS):
-            for row, found in enumerate(index.find(batch.column("text").slice(start, _BATCH_ROWS)), start):
+        texts = batch.column("text")
+        for start, rows in _pieces(texts):
+            for row, found in enumerate(index.find(texts.slice(start, rows)), start):
                 counts[row] = found.total()
                 sets[row] = min(found, key=lambda name: (-found[name], name), default=None)
     batch = with_column(batch, "contaminated_ngrams", counts, pa.int32())
     return with_column(batch, "contaminated_by", sets, pa.string())
+
+
+def _pieces(texts: pa.Array) -> Iterator[tuple[int, int]]:
+    """First row and number of rows of runs that hold _PIECE_BYTES or a little more, a single long text at least."""
+    lengths = cast(Any, pc).binary_length(texts).fill_null(0).to_pylist()
+    start = size = 0
+    for row, length in enumerate(lengths, 1):
+        size += length
+        if size >= _PIECE_BYTES or row == len(lengths):
+            yield start, row - start
+            start, size = row, 0

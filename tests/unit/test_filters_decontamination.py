@@ -70,6 +70,12 @@ def test_a_window_never_spans_two_documents(chosen: DecontaminationSettings) -> 
     assert found(texts(" ".join(words[:10]), " ".join(words[10:])), chosen) == [(0, None), (0, None)]
 
 
+def test_long_texts_among_short_ones_keep_their_rows(chosen: DecontaminationSettings) -> None:
+    long = "water under the bridge " * 60_000
+    rows = texts("x", long + QUESTION, None, long, QUESTION, "y")
+    assert [name for _, name in found(rows, chosen)] == [None, "maths", None, None, "maths", None]
+
+
 def test_ties_go_to_the_first_name_and_most_places_win(tmp_path: Path) -> None:
     both = a_set(tmp_path / "a.jsonl", {"q": QUESTION})
     more = a_set(tmp_path / "c.jsonl", {"q": QUESTION}, {"q": SHORT})
