@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import fsspec
 
@@ -23,6 +24,7 @@ from pipelines.crawl.kinds import (
     plain_suffix,
     unread_form,
 )
+from pipelines.crawl.remote import WebFile
 from pipelines.crawl.wacz import SEPARATOR, warc_members
 
 
@@ -52,6 +54,11 @@ class _Candidate:
     stored: str  # the path in its file system's own terms
     fs: Any
     is_explicit: bool
+
+    @property
+    def shown(self) -> str:
+        """The path as it may be shown."""
+        return public_url(self.path) if "://" in self.path else self.path
 
 
 def discover(paths: Sequence[str], kind: Kind | None) -> tuple[list[FoundFile], list[SkippedFile]]:
@@ -126,6 +133,14 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _remote_candidates(given: str) -> Iterator[_Candidate]:
+    if given.startswith(("http://", "https://")):
+        name = posixpath.basename(urlsplit(given).path)  # without the query, which may sign the URL
+        if not name:
+            raise CorpusError(
+                f"{public_url(given)} is no file: a web server can't list a folder, give the URLs of files"
+            )
+        yield _Candidate(name, given, given, WebFile(given, HEAD_BYTES), True)
+        return
     try:
         fs, base = cast(tuple[Any, str], fsspec.core.url_to_fs(given))
         if fs.isfile(base):
@@ -154,7 +169,7 @@ def _examine(candidate: _Candidate, kind: Kind | None) -> FoundFile | SkippedFil
     except UnicodeEncodeError:
         if not candidate.is_explicit:
             return SkippedFile(repr(candidate.path), "its name is not valid UTF-8")
-        raise CorpusError(f"{candidate.path!r}: the file's name is not valid UTF-8; rename it") from None
+        raise CorpusError(f"{candidate.shown!r}: the file's name is not valid UTF-8; rename it") from None
     try:
         if isinstance(candidate.fs, fsspec.get_filesystem_class("file")):
             if not candidate.is_explicit and not Path(candidate.path).exists():
@@ -168,7 +183,7 @@ def _examine(candidate: _Candidate, kind: Kind | None) -> FoundFile | SkippedFil
             head = cast(bytes, file.read(HEAD_BYTES))
     except OSError as error:
         raise CorpusError(
-            f"can't read {candidate.path}: {error.strerror or error}; mend its permissions or leave it out"
+            f"can't read {candidate.shown}: {error.strerror or error}; mend its permissions or leave it out"
         ) from None
     if not head:
         return _aside(candidate, "zero bytes")
@@ -191,10 +206,10 @@ def _expand(candidate: _Candidate, found: FoundFile | SkippedFile) -> tuple[Sequ
         with candidate.fs.open(candidate.stored, "rb") as file:
             members, left_out = warc_members(file)
     except OSError as error:
-        raise CorpusError(f"can't read {candidate.path}: {error.strerror or error}; leave it out") from None
+        raise CorpusError(f"can't read {candidate.shown}: {error.strerror or error}; leave it out") from None
     except CorpusError as error:
         if candidate.is_explicit:
-            raise CorpusError(f"{candidate.path} is no usable WACZ file: {error}; leave it out") from None
+            raise CorpusError(f"{candidate.shown} is no usable WACZ file: {error}; leave it out") from None
         return (), (SkippedFile(candidate.path, f"no usable WACZ file: {error}"),)
     files = [
         FoundFile(
@@ -220,7 +235,7 @@ def _decide_kind(candidate: _Candidate, head: bytes, kind: Kind | None) -> Kind 
         if seen is not None and (seen != "text" or claimed in (None, "text")):
             return seen
         raise CorpusError(
-            f"{candidate.path} is not recognised as any of {', '.join(KINDS)}"
+            f"{candidate.shown} is not recognised as any of {', '.join(KINDS)}"
             f"{f' although its name says {claimed}' if claimed else ''}: leave it out, or say what it is with --kind"
         )
     if seen == "text":  # anything readable is text: in a folder the name has to agree
@@ -232,7 +247,7 @@ def _decide_kind(candidate: _Candidate, head: bytes, kind: Kind | None) -> Kind 
 
 def _aside(candidate: _Candidate, reason: str) -> SkippedFile:
     if candidate.is_explicit:
-        raise CorpusError(f"{candidate.path} is no crawl file ({reason}): leave it out")
+        raise CorpusError(f"{candidate.shown} is no crawl file ({reason}): leave it out")
     return SkippedFile(candidate.path, reason)
 
 

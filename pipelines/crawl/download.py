@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from gristmill.core.errors import CorpusError
+from gristmill.core.progress import Reporter
 from pipelines.crawl.answers import (
     NUMBER,
     UNREACHABLE,
@@ -30,12 +31,13 @@ from pipelines.crawl.answers import (
     retry_after,
     what_broke,
 )
-from pipelines.crawl.politeness import HostGate
+from pipelines.crawl.politeness import HostGate, NoGate
 
 SECTION = "downloads"
 _CHUNK = 1 << 16
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_REDIRECTS = 5
+_SHOWN_SECONDS = 1.0  # of a pause that is worth a line
 _INTERACTIVE_ATTEMPTS = 3  # at a server that does not answer at all, while a person waits: the address may be wrong
 
 
@@ -95,9 +97,9 @@ class _Trouble:
 
 
 class Client:
-    """Asks web servers for bytes, in the manner of `settings`; turns are kept in `folder`. To be closed."""
+    """Asks web servers for bytes, in the manner of `settings`; turns are kept in `folder`, if any. To be closed."""
 
-    def __init__(self, settings: DownloadSettings, folder: Path, *, is_interactive: bool = False) -> None:
+    def __init__(self, settings: DownloadSettings, folder: Path | None, *, is_interactive: bool = False) -> None:
         import requests
 
         self.settings, self.folder, self._is_interactive = settings, folder, is_interactive
@@ -184,7 +186,9 @@ class Client:
             self._wait(url, trouble, failures)
         raise AssertionError("the last wait raises")
 
-    def _gate(self, url: str) -> HostGate:
+    def _gate(self, url: str) -> HostGate | NoGate:
+        if self.folder is None:
+            return NoGate()
         host = urlsplit(url).netloc.rpartition("@")[2]
         if host not in self._gates:
             self._gates[host] = HostGate(self.folder, host, self.settings.connections, self.settings.delay_seconds)
@@ -209,6 +213,8 @@ class Client:
         ceiling = min(settings.max_backoff_seconds, settings.first_backoff_seconds * 2.0 ** max(failures - 1, 0))
         pause = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, no secret
         pause = max(pause, asked or 0.0)
+        if pause >= _SHOWN_SECONDS:
+            Reporter().info(f"{public_url(url)}: {trouble.what}; asking again in {pause:.0f} s")
         if trouble.is_servers_wish:
             self._gate(url).hold_off(pause)
         else:

@@ -62,6 +62,21 @@ class HostGate:
             yield _Moment(path)
 
 
+class NoGate:
+    """For a person's single request: nothing is shared with other processes."""
+
+    def connection(self) -> contextlib.AbstractContextManager[None]:
+        """Free at once."""
+        return contextlib.nullcontext()
+
+    def wait_for_turn(self) -> None:
+        """It is always this one's turn."""
+
+    def hold_off(self, seconds: float) -> None:
+        """Wait here."""
+        time.sleep(seconds)
+
+
 class _Moment:
     """A time in a file; what can't be read is long past."""
 

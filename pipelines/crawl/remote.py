@@ -9,6 +9,7 @@ import fsspec
 from gristmill.core.errors import CorpusError
 from pipelines.crawl.answers import ChangedError, Version, public_url
 from pipelines.crawl.download import Client, DownloadSettings
+from pipelines.crawl.kinds import ZIP_MAGIC
 
 _TAIL_BYTES = 256 << 10  # holds a Parquet footer, and tells the length: one request instead of three
 
@@ -66,9 +67,9 @@ class RemoteBase:
 class RangeFile(io.RawIOBase):
     """A remote file of which only what is read is fetched; its end is kept."""
 
-    def __init__(self, client: Client, url: str) -> None:
+    def __init__(self, client: Client, url: str, *, is_owner: bool = False) -> None:
         super().__init__()
-        self._client, self._url, self._version = client, url, Version()
+        self._client, self._url, self._version, self._is_owner = client, url, Version(), is_owner
         try:
             self._tail = client.tail(url, _TAIL_BYTES, self._version)
         except ChangedError as error:
@@ -76,6 +77,12 @@ class RangeFile(io.RawIOBase):
         self._size = self._version.total if self._version.total is not None else len(self._tail)
         self._position = 0
         self.bytes_read = len(self._tail)
+
+    def close(self) -> None:
+        """Let go of it, and of a client of its own."""
+        if self._is_owner:
+            self._client.close()
+        super().close()
 
     def readable(self) -> bool:
         """It is."""
@@ -115,3 +122,27 @@ class RangeFile(io.RawIOBase):
             raise CorpusError(f"{error}: run the same command again") from None
         self.bytes_read += len(data)
         return data
+
+
+class WebFile:
+    """One file on a web server, with the methods of an fsspec file system that `discovery` calls."""
+
+    def __init__(self, url: str, head_bytes: int) -> None:
+        self._url, self._version = url, Version()
+        with Client(DownloadSettings(), None, is_interactive=True) as client:
+            self._head = b"".join(client.fetch(url, 0, head_bytes, self._version))
+
+    def info(self, _: str) -> dict[str, Any]:
+        """Size and what tells the version."""
+        return {
+            "size": len(self._head) if self._version.total is None else self._version.total,
+            "ETag": self._version.etag,
+            "LastModified": self._version.modified,
+        }
+
+    def open(self, _: str, mode: str = "rb") -> IO[bytes]:
+        """Its beginning; all of it, by ranges, where it is a zip, whose directory lies at its end."""
+        if not self._head.startswith(ZIP_MAGIC):
+            return io.BytesIO(self._head)
+        client = Client(DownloadSettings(), None, is_interactive=True)
+        return io.BufferedReader(RangeFile(client, self._url, is_owner=True))

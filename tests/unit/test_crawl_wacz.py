@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 from common_crawl import generated_warcs
-from crawl_server import serving
+from crawl_server import Fault, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -303,3 +303,22 @@ def test_compressions_that_are_not_read_say_so(layout: Layout, tmp_path: Path, h
         add_corpus(layout, "c", [str(path)])
     (skipped,) = add_corpus(layout, "c", [str(tmp_path)]).skipped
     assert says in skipped.reason
+
+
+def test_a_file_on_a_server_that_stumbles_while_it_is_registered(layout: Layout, tmp_path: Path) -> None:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "x.warc.gz").write_bytes(ONE)
+    with serving(folder) as server:
+        host = server.base.removeprefix("http://")
+        server.faults["x.warc.gz"] = [Fault(status=503), Fault(cut_after=100)]
+        url = f"http://user:hunter2@{host}/x.warc.gz?signature=hunter2"
+        corpus = add_corpus(layout, "c", [url])
+        assert [(f.name, f.bytes, f.kind) for f in corpus.files] == [("x.warc.gz", len(ONE), "warc")]
+        assert len(rows_of(layout, corpus)) == 12
+        for path, says in (("y.warc.gz", "answers 404: no such file"), ("", "give the URLs of files")):
+            with pytest.raises(CorpusError, match=says) as caught:
+                add_corpus(layout, "d", [f"http://user:hunter2@{host}/{path}?signature=hunter2"])
+            assert "hunter2" not in str(caught.value)
+        server.faults["x.warc.gz"] = [Fault(is_ignoring_range=True)]
+        assert add_corpus(layout, "e", [f"{server.base}/x.warc.gz"]).bytes == len(ONE)
