@@ -19,6 +19,8 @@ from pipelines.filters.imports import DEEP_LEARNING, hidden
 
 LONGEST_URL = 2_000
 _TAIL = 8  # holds any suffix and what it looks behind at, but for runs of dots
+_ALWAYS_SUFFIX = frozenset(",;:?!)]}\"'`>")  # after a word always a token, whatever the word
+_ALWAYS_PREFIX = frozenset("([{\"'`<")
 _SHORT = 64  # a rest so short is looked at as a whole before any pattern is asked
 _MAYBE_INFIX = re.compile(r"[.+\-*^,~:<>=/]")  # what every infix of ASCII text has
 
@@ -62,6 +64,14 @@ class ChunkTokenizer:
 
     def tokens(self, chunk: str) -> list[str]:
         """The tokens of `chunk`, which has no whitespace and is not empty."""
+        if chunk.isascii() and chunk not in self._specials:
+            # A word with one mark, as most chunks are: two tokens, or else the rest has a rule of its own.
+            stem, rest = chunk[:-1], chunk[1:]
+            if stem.isalpha() and (chunk[-1] in _ALWAYS_SUFFIX or (chunk[-1] == "." and stem[-1].islower())):
+                if stem not in self._specials:
+                    return [stem, chunk[-1]]
+            elif rest.isalpha() and len(rest) > 1 and chunk[0] in _ALWAYS_PREFIX and rest not in self._specials:
+                return [chunk[0], rest]
         tokens = self._split(chunk)
         if len(tokens) > 1 and not self._sequences.keys().isdisjoint(itertools.pairwise(tokens)):
             return self._with_specials(tokens)

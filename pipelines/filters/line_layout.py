@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 _LAST_SPACE = 0x3000  # ideographic space: no later code point is whitespace
-_IS_SPACE = np.array([chr(code).isspace() for code in range(_LAST_SPACE + 1)])
+_IS_SPACE = np.array([chr(code).isspace() for code in range(_LAST_SPACE + 2)])
 _IS_BREAK = np.array([len(f"a{chr(code)}b".splitlines()) > 1 for code in range(_LAST_SPACE + 1)])
 
 
@@ -22,14 +22,17 @@ class Layout:
     line_sizes: npt.NDArray[np.int64]  # chunks of each line
     chunk_lines: npt.NDArray[np.int64]  # the line of each chunk
     is_behind_gap: npt.NDArray[np.bool_]  # of each chunk: more or other whitespace than a space before it in its line
-    codes: npt.NDArray[np.uint32]  # code points of all chunks, without anything between
+    codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint32]  # code points of all chunks, without anything between
 
     @classmethod
     def of(cls, text: str, lines: int) -> Self:
         """The layout of `text`, which str.splitlines cuts into so many lines."""
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        low = np.minimum(codes, _LAST_SPACE + 1)
-        is_space = np.append(_IS_SPACE, False)[low] if len(codes) else np.zeros(0, np.bool_)
+        if text.isascii():
+            codes = np.frombuffer(text.encode(), np.uint8)
+            is_space = _IS_SPACE[codes]
+        else:
+            codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+            is_space = _IS_SPACE[np.minimum(codes, _LAST_SPACE + 1)]
         is_start = ~is_space
         is_start[1:] &= is_space[:-1]
         starts = np.flatnonzero(is_start)

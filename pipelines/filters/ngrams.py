@@ -51,8 +51,9 @@ class Ngrams:
             first, most = 0, 1
             if len(repeated):
                 frequent, most = _most_frequent(repeated)
-                is_most = hashes == frequent[0] if len(frequent) == 1 else np.isin(hashes, frequent)
-                first = int(at[np.argmax(is_most)])
+                near = _among(hashes, frequent)
+                is_most = hashes[near] == frequent[0] if len(frequent) == 1 else np.isin(hashes[near], frequent)
+                first = int(at[near[is_most][0]])
             if n in found:
                 found[n] = (int(self._words.lengths[first : first + n].sum()) + n - 1) * most
             is_repeated = _among(hashes, repeated)  # a longer n-gram that repeats begins with one that does

@@ -35,6 +35,7 @@ _SHORT_TOKEN = 8
 _MORE = 2  # arrays grow by this factor
 
 Integers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class DocumentWords:
     lines: list[str]  # as str.splitlines has them
     chunks: list[str]  # separated by whitespace; no line ends amid one
     layout: Layout
-    rows: Integers  # chunks × numbers of a chunk
+    rows: Numbers  # chunks × numbers of a chunk
     lengths: Integers  # code points of each word
     marks: npt.NDArray[np.uint64]  # which of the table's marked words occur, a bit each
 
@@ -130,7 +131,7 @@ class WordTable:
     def analyse(self, text: str) -> DocumentWords:
         """The words of `text` with what the filters ask of them."""
         chunks = text.split()
-        rows = [np.zeros((0, _COLUMNS), np.int64)]
+        rows = [np.zeros((0, _COLUMNS), np.int32)]
         lengths = [np.zeros(0, np.int64)]
         marks = np.zeros(self._marks.shape[1], np.uint64)
         for first in range(0, len(chunks), BLOCK_CHUNKS):
@@ -169,7 +170,7 @@ class WordTable:
         self._known_tokens: dict[str, tuple[int, int, int]] = {}
         self._characters = 0
         self._tokens = 0
-        self._rows: Integers = np.zeros((1024, _COLUMNS), np.int64)
+        self._rows: Numbers = np.zeros((1024, _COLUMNS), np.int32)
         self._lengths: Integers = np.zeros(1024, np.int64)
         self._marks = np.zeros((1024, 1 + len(self._marked) // 64), np.uint64)
 
@@ -211,7 +212,7 @@ class WordTable:
                 token_at += len(tokens)
             if self._marked and not self._marked.keys().isdisjoint(tokens):
                 self._mark(row, tokens)
-        self._rows = _written(self._rows, first, np.array(rows, np.int64))
+        self._rows = _written(self._rows, first, np.array(rows, np.int32))
         self._lengths = _written(self._lengths, self._tokens, np.array(lengths, np.int64))
         self._tokens = token_at
 
@@ -280,11 +281,11 @@ def words(text: str) -> list[str]:
     return word_table().words(text)
 
 
-def _joined(arrays: list[Integers]) -> Integers:
+def _joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return arrays[1] if len(arrays) == 2 else np.concatenate(arrays)
 
 
-def _ranges(starts: Integers, sizes: Integers) -> Integers:
+def _ranges(starts: Numbers, sizes: Numbers) -> Integers:
     """The indices of all ranges `starts[i]` to `starts[i] + sizes[i]`, one range after the other."""
     ends = np.cumsum(sizes)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
