@@ -1,6 +1,7 @@
 """`extracted_documents`: one tiny record per reason, HTTP encodings, charsets, opt-outs, the guards."""
 
 import gzip
+import time
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -153,6 +154,12 @@ def test_no_rows_at_all(tmp_path: Path) -> None:
     assert empty.schema == SCHEMA
     assert decide(empty, Settings()).num_rows == 0
     assert run_part(task_for(tmp_path, record(kind="request"))).rows_in == 0
+
+
+def test_the_page_readers_cpu_time_is_counted(tmp_path: Path) -> None:
+    before = time.process_time()
+    result = run_part(task_for(tmp_path, record(b"<p>x" * 100_000)))
+    assert result.cpu_seconds > time.process_time() - before
 
 
 def test_the_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
