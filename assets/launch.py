@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,7 +19,15 @@ from assets.partitions import register_partitions
 from assets.resources import Workers
 from gristmill.core.errors import GristmillError, SettingsError
 from gristmill.core.layout import Layout
-from gristmill.core.settings import build, default_settings_path, read_settings_file, resolve, to_plain
+from gristmill.core.settings import (
+    SETTINGS_NAME,
+    SETTINGS_VARIABLE,
+    build,
+    default_settings_path,
+    read_settings_file,
+    resolve,
+    to_plain,
+)
 from pipelines.crawl.corpora import Corpus, load_corpus
 from pipelines.stages import BY_NAME, stage
 
@@ -66,7 +75,7 @@ def run_corpus(
             raise SettingsError(f"unknown asset {name!r}; known are {', '.join(ASSETS)}")
     path = settings_file or default_settings_path(layout.root)
     if path is not None:
-        check_settings(str(path))
+        check_settings(str(path), layout.root)
     registered = load_corpus(layout, corpus)
     register_partitions(instance, registered)
     bury_dead_runs(instance)
@@ -76,25 +85,35 @@ def run_corpus(
         _run_phases(recorded, layout, registered, wanted, config, settings_file, is_fresh_tokenizer=is_fresh_tokenizer)
 
 
-def check_settings(path: str) -> None:
+def check_settings(path: str, root: str) -> None:
     """Refuse a settings file now, rather than after the hours that the stages before the wrong section take.
+
+    Args:
+        path: the settings file.
+        root: GRISTMILL_HOME, where tasks look for the section that they read by themselves.
 
     Raises:
         SettingsError: the first thing wrong in it.
     """
+    from pipelines.crawl.download import SECTION, DownloadSettings
     from training import arguments
 
-    training = {
+    others: dict[str, type] = {
+        SECTION: DownloadSettings,
         "training_plan": arguments.PlanSettings,
         "pretrained_model": arguments.PretrainSettings,
         "instruction_dataset": arguments.InstructionSettings,
         "lora_adapter": arguments.LoraSettings,
         "qlora_adapter": arguments.QloraSettings,
     }
-    for name, section in read_settings_file(path).items():
-        settings_class = (
-            training[name] if name in training else BY_NAME[name].settings_class if name in BY_NAME else None
+    sections = read_settings_file(path)
+    if SECTION in sections and Path(path).absolute() != Path(default_settings_path(root) or "").absolute():
+        raise SettingsError(
+            f"settings file {path}: section {SECTION} is read by tasks on any machine, and only from "
+            f"{SETTINGS_NAME} under {root} or the file that {SETTINGS_VARIABLE} names: move it there"
         )
+    for name, section in sections.items():
+        settings_class = others[name] if name in others else BY_NAME[name].settings_class if name in BY_NAME else None
         if settings_class is not None:  # Spark's own are checked by the worker, which starts with them
             build(settings_class, section, f"settings file {path}, section {name}")
 
