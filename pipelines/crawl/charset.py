@@ -1,5 +1,5 @@
 """From bytes to text: byte order mark, HTTP header, meta tag, detection, in the order of the WHATWG Encoding and
-HTML standards, with three departures that a crawl needs (see `decode_html`)."""
+HTML standards, with departures that a crawl needs (see `decode_html`)."""
 
 import codecs
 import re
@@ -20,6 +20,7 @@ _SUPERSETS = {
     "big5": "big5hkscs",
     "iso8859-11": "cp874",
 }
+_ISO_2022_JP = re.compile(rb"\x1b\$[@B]")  # shifts to Kanji, which nothing else in ASCII does
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -43,7 +44,8 @@ def codec_for(label: str | None) -> str | None:
 def decode_html(data: bytes, declared: str | None = None) -> tuple[str, str]:
     """Decode a page; returns its text, valid in UTF-8, and the name of the codec that was used. Never raises.
 
-    Departures from the standard: UTF-16 without a byte order mark is told by its NUL bytes, what is valid UTF-8
+    Departures from the standard: UTF-16 without a byte order mark and ISO-2022-JP are told by their NUL
+    bytes and escapes, what is valid UTF-8
     beyond ASCII is read as UTF-8 though a one-byte charset is declared (which decodes anything, so a browser would
     show mojibake), and where a declared charset does not fit the bytes the next candidate that does is taken.
 
@@ -56,6 +58,8 @@ def decode_html(data: bytes, declared: str | None = None) -> tuple[str, str]:
             return _text(data[len(mark) :].decode(codec, "replace")), codec
     if data.isascii() and b"\x1b" not in data and b"\0" not in data:  # escapes: ISO-2022-JP; NUL: UTF-16
         return data.decode("ascii"), "utf-8"
+    if data.isascii() and _ISO_2022_JP.search(data):
+        return _text(data.decode("iso2022_jp", "replace")), "iso2022_jp"
     if (wide := _utf_16_without_mark(data)) is not None:
         return _text(data.decode(wide, "replace")), wide
     is_utf8 = _decodes(data, "utf-8")

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from gristmill.core.errors import CorpusError
 from gristmill.core.settings import to_plain
-from pipelines.crawl import hosts
+from pipelines.crawl import hosts, sandbox
 from pipelines.crawl.charset import decode_html
 from pipelines.crawl.corpora import load_corpus
 from pipelines.crawl.markup import MarkupSettings
@@ -178,6 +178,11 @@ def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
 
 def _markup_values(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in to_plain(settings).items() if name in MarkupSettings.__dataclass_fields__}
+
+
+def cpu_seconds() -> float:
+    """CPU time so far, the child's that reads pages included."""
+    return sandbox.cpu_seconds()
 
 
 def decide(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
