@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -98,6 +99,13 @@ def flatness(samples: list[Sample]) -> tuple[int, int, float]:
     return early, late, late / early
 
 
+def medians(samples: list[Sample]) -> list[int]:
+    """Median resident bytes of each quarter of the samples, which shows a slow drift that peaks hide."""
+    quarter = max(len(samples) // 4, 1)
+    parts = [samples[start : start + quarter] for start in range(0, len(samples), quarter)][:4]
+    return [int(statistics.median(sample.resident for sample in part)) for part in parts]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=2.0, help="of WARC, as stored")
@@ -133,6 +141,7 @@ def main() -> int:
             "second_quarter_mb": round(early / 1e6),
             "last_quarter_mb": round(late / 1e6),
             "flatness": round(ratio, 3),
+            "quarter_medians_mb": [round(resident / 1e6) for resident in medians(found)],
             "processes": len({sample.pid for sample in found}),
         }
         step = max(len(found) // 20, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gold import debdocs_pages
-from benchmarks.memory import Sample, flatness
+from benchmarks.memory import Sample, flatness, medians
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -35,6 +35,7 @@ def test_flatness_compares_the_second_and_the_last_quarter():
     samples = [Sample(float(second), 1, resident, 0) for second, resident in enumerate([9, 5, 5, 5, 5, 5, 6, 10])]
     assert flatness(samples) == (5, 10, 2.0)
     assert flatness([]) == (0, 0, 0.0)
+    assert medians(samples) == [7, 5, 5, 8]
 
 
 def _by_hash(url: str) -> bytes:
