@@ -5,9 +5,9 @@ partitions). The chain from crawl to model has three: corpus × segment, corpus,
 of jobs here:
 
 * **Asset jobs**, each of one kind of partition: `filter_job`, `cluster_job`, `clean_job`, `tokenize_job`,
-  `pretrain_job`, `finetune_job`, `report_job`, `classifier_job`. "Materialize" in the UI makes a range of partitions one
-  run with one worker per stage; it needs the daemon (`make dev` or `dagster dev` runs it). In a terminal and in the
-  foreground, the same is
+  `pretrain_job`, `finetune_job`, `report_job`, `classifier_job`. "Materialize" in the UI makes a range of
+  partitions one run with one worker per stage; it needs the daemon (`make dev` or `dagster dev` runs it). In a
+  terminal and in the foreground, the same is
       dg launch -m assets.definitions --job filter_job --partition-range 'books|00000...books|00002'
   while `dagster job backfill` makes one run of every partition.
 * **Chains**, partitioned by corpus: `curate_job` (crawl to privacy) and `crawl_to_model_job` (everything). Their
