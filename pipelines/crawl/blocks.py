@@ -8,16 +8,17 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.crawl.markers import marks_of
+from pipelines.crawl.markers import TAG_MARKS, marks_of
 
 # Removed from the tree before it is written: the parser writes the inside of the first line's elements unescaped.
 _SILENT = (
-    "script, style, iframe, noembed, noframes, noscript, xmp, plaintext, "
+    "script, style, iframe, noembed, noframes, xmp, plaintext, "
     "svg, math annotation, template, head, title, textarea, select, datalist, button, dialog, object, audio, video, "
     "canvas, map"
 )
-_TOKEN = re.compile(r'<(/?[^\s>]+)((?:[^>"]+|"[^"]*")*+)>([^<]*)')
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)|<[!?][^>]*>", re.DOTALL)
+_AROUND = ", nav, footer"
+AROUND_LENGTH = 2000
+_TOKEN = re.compile(r'<(?:!--.*?--|(/?[^\s>]+)([^>"]*+(?:"[^"]*"[^>"]*+)*+))>([^<]*)', re.DOTALL)
 _SPACE = re.compile(r"[\s\u00a0]+")
 # Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese: scripts that write no spaces, and say more by the character.
 _DENSE = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
@@ -53,6 +54,7 @@ _BOXES = [
     "main",
     "menu",
     "nav",
+    "noscript",
     "ol",
     "p",
     "pre",
@@ -71,6 +73,9 @@ _BOXES = [
 _KIND = {"td": CELL, "th": CELL, "/td": CELL_END, "/th": CELL_END, "br": BREAK, "a": LINK, "/a": LINK_END, "hr": RULE}
 _KIND.update((tag, BOX) for tag in _BOXES)
 _KIND.update(("/" + tag, BOX_END) for tag in _BOXES)
+
+
+_UNMARKED = frozenset(["tr", "tbody", "thead", "dd", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "body", "summary"])
 
 
 @dataclass(slots=True)
@@ -97,10 +102,10 @@ def written_body(tree: Any) -> str:
     body = tree.body
     if body is None:
         return ""
-    for element in body.query_selector_all(_SILENT).values():
-        element.decompose()
-    html = body.html
-    return _COMMENT.sub("", html) if "<!" in html or "<?" in html else html
+    for element in body.query_selector_all(_SILENT + _AROUND).values():
+        if element.tag not in ("nav", "footer") or len(element.text) <= AROUND_LENGTH:
+            element.decompose()
+    return body.html
 
 
 def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the hottest of the crawl
@@ -108,7 +113,7 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
     page = Blocks()
     texts, sizes, links, boxes = page.texts, page.sizes, page.links, page.boxes
     tags, parents, starts, ends, marks = page.tags, page.parents, page.starts, page.ends, page.marks
-    kinds, known_marks = _KIND, marks_of
+    kinds, known_marks, tag_marks = _KIND, marks_of, TAG_MARKS
     parts: list[str] = []
     linked, is_link, pre, box = 0, False, 0, -1
     prefix = ""
@@ -118,7 +123,7 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
         text = "".join(parts)
         parts.clear()
         if not pre:
-            text = _SPACE.sub(" ", text).strip()
+            text = " ".join(text.split())
         elif text.isspace():
             text = ""
         if text:
@@ -158,7 +163,7 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
             parents.append(box)
             starts.append(len(texts))
             ends.append(-1)
-            marks.append(known_marks(name, attributes))
+            marks.append(known_marks(name, attributes) if attributes and name not in _UNMARKED else tag_marks.get(name, 0))
             box = len(tags) - 1
         elif kind == BOX_END:
             if parts:
@@ -174,7 +179,7 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
             parents.append(box)
             starts.append(len(texts))
             ends.append(-1)
-            marks.append(known_marks(name, attributes))
+            marks.append(0)
             box = len(tags) - 1
         elif kind == CELL_END:
             ends[box] = len(texts) + (1 if parts else 0)

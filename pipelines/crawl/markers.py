@@ -84,7 +84,7 @@ _MARK_OF = {word: mark for mark, words in reversed(_WORDS.items()) for word in w
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _ATTRIBUTE = re.compile(r' (class|id|role|itemprop|style|hidden|aria-hidden|data-nosnippet)="([^"]*)"')
 _NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_TAGS = {
+TAG_MARKS = {
     "nav": NAVIGATION,
     "menu": NAVIGATION,
     "footer": FRAME,
@@ -95,6 +95,7 @@ _TAGS = {
     "fieldset": CONTROL,
     "legend": CONTROL,
     "address": AUTHOR,
+    "noscript": HIDDEN,
 }
 _ROLES = {
     "navigation": NAVIGATION,
@@ -136,13 +137,21 @@ def _marks_of_name(name: str) -> int:
     return marks
 
 
+ID_LENGTH = 25
+
+
+@lru_cache(maxsize=1 << 13)
 def marks_of(tag: str, attributes: str) -> int:
     """Marks of one element: a sum of the constants of this module."""
-    marks = _TAGS.get(tag, 0)
+    marks = TAG_MARKS.get(tag, 0)
     if not attributes:
         return marks
     for name, value in _ATTRIBUTE.findall(attributes):
-        if name in {"class", "id"}:
+        if name == "id":
+            # Documentation makes ids of headings: "sharing-with-a-single-developer".
+            if len(value) < ID_LENGTH:
+                marks |= _marks_of_name(value)
+        elif name == "class":
             for word in value.split()[:20]:
                 marks |= _marks_of_name(word)
         elif name == "role":
