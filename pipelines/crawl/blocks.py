@@ -10,16 +10,17 @@ from typing import Any
 
 from pipelines.crawl.markers import TAG_MARKS, marks_of
 
-# Removed from the tree before it is written: the parser writes the inside of the first line's elements unescaped.
+# Gone before the tree is written: the parser writes the inside of the first ones unescaped; the last are controls.
 _SILENT = (
-    "script, style, iframe, noembed, noframes, xmp, plaintext, "
-    "svg, math annotation, template, head, title, textarea, select, datalist, button, dialog, object, audio, video, "
-    "canvas, map"
+    "script, style, iframe, noembed, noframes, xmp, plaintext, svg, math annotation, template, head, title, textarea, "
+    "select, datalist, button, dialog, object, audio, video, canvas, map"
 )
-_AROUND = ", nav, footer"
-AROUND_LENGTH = 2000
+_AROUND = ("nav", "footer")
+MAX_AROUND = 2000
+"""Characters of a navigation or a footer that is not read at all (a quarter of the boxes of news pages); longer ones
+may hold a page whose author misunderstood them, and are read and marked."""
+# What the parser writes: comments, which read as inline elements, and tags with what follows up to the next one.
 _TOKEN = re.compile(r'<(?:!--.*?--|(/?[^\s>]+)([^>"]*+(?:"[^"]*"[^>"]*+)*+))>([^<]*)', re.DOTALL)
-_SPACE = re.compile(r"[\s\u00a0]+")
 # Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese: scripts that write no spaces, and say more by the character.
 _DENSE = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 
@@ -71,11 +72,14 @@ _BOXES = [
     "dir",
 ]
 _KIND = {"td": CELL, "th": CELL, "/td": CELL_END, "/th": CELL_END, "br": BREAK, "a": LINK, "/a": LINK_END, "hr": RULE}
+_MAX_ROW = 8  # pieces of text; cells after more of them begin a line of their own: the table is layout
 _KIND.update((tag, BOX) for tag in _BOXES)
 _KIND.update(("/" + tag, BOX_END) for tag in _BOXES)
 
-
-_UNMARKED = frozenset(["tr", "tbody", "thead", "dd", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "body", "summary"])
+# Boxes whose names say nothing, or no more than those around them (+3, 0, 0, +1, and a third of the time).
+_UNMARKED = frozenset(
+    ["tr", "tbody", "thead", "dd", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "body", "summary"]
+)
 
 
 @dataclass(slots=True)
@@ -86,25 +90,24 @@ class Blocks:
     sizes: list[int] = field(default_factory=list)  # characters; those of dense scripts count several times
     links: list[int] = field(default_factory=list)  # of them inside links
     boxes: list[int] = field(default_factory=list)  # innermost box of each block
-    tags: list[str] = field(default_factory=list)  # of boxes from here on
-    parents: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    marks: list[int] = field(default_factory=list)
-    anchors: list[int] = field(default_factory=list)  # number of links before the box ends
+    tags: list[str] = field(default_factory=list)  # of boxes, from here on, in document order
+    parents: list[int] = field(default_factory=list)  # the box around; -1 for the outermost
+    starts: list[int] = field(default_factory=list)  # first block
+    ends: list[int] = field(default_factory=list)  # the block after the last
+    marks: list[int] = field(default_factory=list)  # see `pipelines.crawl.markers`
 
 
 def written_body(tree: Any) -> str:
     """The body of a resiliparse tree as HTML without scripts, styles and other silent elements.
 
-    The tree is changed: these elements are gone from it afterwards.
+    The tree is changed: these elements are no longer in it afterwards.
     """
     body = tree.body
     if body is None:
         return ""
-    for element in body.query_selector_all(_SILENT + _AROUND).values():
-        if element.tag not in ("nav", "footer") or len(element.text) <= AROUND_LENGTH:
-            element.decompose()
+    for element in body.query_selector_all(", ".join((_SILENT, *_AROUND))).values():
+        if element.tag not in _AROUND or len(element.text) <= MAX_AROUND:
+            element.remove()  # not decompose(): that frees what lies inside too, and some of it comes next
     return body.html
 
 
@@ -134,6 +137,7 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
             size = len(text)
             if not text.isascii():
                 size += 2 * len(_DENSE.findall(text))
+                linked = linked * size // len(text)
             texts.append(prefix + text if prefix else text)
             sizes.append(size)
             links.append(min(linked, size))
@@ -146,7 +150,7 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
         if kind is None:
             pass
         elif kind == LINK:
-            is_link = True
+            is_link = "href=" in attributes
         elif kind == LINK_END:
             is_link = False
         elif kind == BOX:
@@ -163,17 +167,21 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
             parents.append(box)
             starts.append(len(texts))
             ends.append(-1)
-            marks.append(known_marks(name, attributes) if attributes and name not in _UNMARKED else tag_marks.get(name, 0))
+            marks.append(
+                known_marks(name, attributes) if attributes and name not in _UNMARKED else tag_marks.get(name, 0)
+            )
             box = len(tags) - 1
         elif kind == BOX_END:
             if parts:
                 flush()
             if name == "/pre":
                 pre -= 1
+            elif name == "/li":
+                prefix = ""
             ends[box] = len(texts)
             box = parents[box]
         elif kind == CELL:
-            if len(parts) > 8:
+            if len(parts) > _MAX_ROW:
                 flush()
             tags.append(name)
             parents.append(box)
