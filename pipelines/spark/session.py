@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from gristmill.core.errors import EnvironmentProblemError
+from pipelines.spark import class_archive
 from pipelines.spark.java import find_java, write_shim
 from pipelines.spark.processes import children, end, scratch_folder
 
@@ -56,8 +57,20 @@ class SparkSettings:
 
 
 @contextlib.contextmanager
-def spark_session(settings: SparkSettings, name: str) -> Iterator["SparkSession"]:
+def spark_session(
+    settings: SparkSettings,
+    name: str,
+    *,
+    java_options: str | None = None,
+    farewell_seconds: float = JVM_FAREWELL_SECONDS,
+) -> Iterator["SparkSession"]:
     """Start Spark, yield the session, stop it, wait for its processes and remove its scratch folder.
+
+    Args:
+        settings: how to start it.
+        name: of the application.
+        java_options: for the driver's JVM; default: those that map the archive of Spark's classes.
+        farewell_seconds: how long the JVM may take to end by itself.
 
     Raises:
         EnvironmentProblemError: no Java, or Spark does not start with it.
@@ -67,13 +80,14 @@ def spark_session(settings: SparkSettings, name: str) -> Iterator["SparkSession"
     with scratch_folder() as scratch, _environment(settings, write_shim(java, scratch / "java")):
         started: list[Any] = []
         try:
-            session = _start(settings, name, scratch, java)
+            options = class_archive.java_options(java) if java_options is None else java_options
+            session = _start(settings, name, scratch, java, options)
             started = [process for process in children() if process.pid not in before]
             yield session
         finally:
             started += [p for p in children() if p.pid not in before and p not in started]
             try:
-                _stop()
+                _stop(farewell_seconds)
             finally:
                 end(started)
 
@@ -110,7 +124,7 @@ def _stays_here(master: str) -> bool:
     return master.startswith("local") or urlsplit(master).hostname in _LOOPBACK
 
 
-def _start(settings: SparkSettings, name: str, scratch: Path, java: Path) -> "SparkSession":
+def _start(settings: SparkSettings, name: str, scratch: Path, java: Path, java_options: str) -> "SparkSession":
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
@@ -123,7 +137,7 @@ def _start(settings: SparkSettings, name: str, scratch: Path, java: Path) -> "Sp
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"{jvm} -Dlog4j2.configurationFile=file:{log_config}",
+        "spark.driver.extraJavaOptions": f"{jvm} {java_options} -Dlog4j2.configurationFile=file:{log_config}",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.session.timeZone": "UTC",
@@ -145,7 +159,7 @@ def _start(settings: SparkSettings, name: str, scratch: Path, java: Path) -> "Sp
         ) from error
 
 
-def _stop() -> None:
+def _stop(farewell_seconds: float) -> None:
     """Stop the session and the JVM behind it, which PySpark would leave until this process ends."""
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
@@ -165,7 +179,7 @@ def _stop() -> None:
         with contextlib.suppress(OSError):
             gateway.proc.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            gateway.proc.wait(timeout=JVM_FAREWELL_SECONDS)
+            gateway.proc.wait(timeout=farewell_seconds)
     finally:  # whatever is wrong with this JVM, the next session gets another
         context._gateway = context._jvm = context._active_spark_context = None
         cast(Any, SparkSession)._instantiatedSession = None
