@@ -11,11 +11,10 @@ square of the length where colons abound.
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from re import Pattern
-from typing import Any
 
-from pipelines.filters.imports import DEEP_LEARNING, hidden
+from pipelines.filters.spacy_rules import is_punctuation, rules
 
 LONGEST_URL = 2_000
 _TAIL = 8  # holds any suffix and what it looks behind at, but for runs of dots
@@ -29,34 +28,27 @@ class ChunkTokenizer:
     """Splits chunks; holds spaCy's rules in a form that is fast to ask."""
 
     def __init__(self) -> None:
-        with hidden(*DEEP_LEARNING):  # importing spaCy imports every package that offers it a component
-            import spacy
-            from spacy.attrs import ORTH
-            from spacy.lang.lex_attrs import is_punct
-            from spacy.pipeline.sentencizer import Sentencizer
-
-            english: Any = spacy.blank("en")
-        self.sentence_ends: frozenset[str] = frozenset(Sentencizer.default_punct_chars)
-        self.is_punctuation = is_punct
-        prefixes, suffixes = _one_class(english.Defaults.prefixes), _one_class(english.Defaults.suffixes)
+        found = rules()
+        self.sentence_ends = found.sentence_ends
+        self.is_punctuation = is_punctuation
+        prefixes, suffixes = _one_class(found.prefixes), _one_class(found.suffixes)
         self._prefix = re.compile("|".join(prefixes))
         self._single_suffix = re.compile(suffixes[0])
         self._suffix = re.compile(f"(?:{'|'.join(suffixes[1:])})$")
-        self._infixes = english.tokenizer.infix_finditer
-        self._ascii_infixes = re.compile("|".join(filter(_may_be_ascii, english.Defaults.infixes))).finditer
-        self._url = english.tokenizer.url_match
-        self._specials: dict[str, tuple[str, ...]] = {}
+        infixes = [pattern for pattern in found.infixes if pattern.strip()]  # as spaCy does
+        self._infixes = re.compile("|".join(infixes)).finditer
+        self._ascii_infixes = re.compile("|".join(filter(_may_be_ascii, infixes))).finditer
+        self._url = found.is_url
+        self._specials: Mapping[str, tuple[str, ...]] = {}
         self._longest_special = 0
-        rules: dict[str, list[dict[Any, str]]] = english.tokenizer.rules
-        specials = {text: tuple(part[ORTH] for part in parts) for text, parts in rules.items()}
         # A special case that has an affix or infix is also found amid a chunk, by the tokens it has without its rule.
-        raw = {text: self._split(text) for text in specials if not text.isspace()}
+        raw = {text: self._split(text) for text in found.specials if not text.isspace()}
         self._sequences: dict[tuple[str, ...], list[list[str]]] = {}
         for tokens in raw.values():
             if len(tokens) > 1:  # a single token without an affix is none that spaCy looks for
                 self._sequences.setdefault(tuple(tokens[:2]), []).append(tokens)
-        self._specials = specials
-        self._longest_special = max(map(len, specials))
+        self._specials = found.specials
+        self._longest_special = max(map(len, found.specials))
 
     def is_special(self, chunk: str) -> bool:
         """Whether `chunk` as a whole has a rule of its own, such as "don't"."""

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import spacy
 from hypothesis import given, settings, strategies
+from spacy.lang import lex_attrs
 
-from pipelines.filters import gopher_repetition, words
+from pipelines.filters import gopher_repetition, spacy_rules, words
 from pipelines.filters.chunk_tokens import LONGEST_URL, ChunkTokenizer
 from pipelines.filters.ngrams import Ngrams
 from pipelines.filters.words import WordTable, word_table
@@ -62,6 +63,28 @@ def test_words_and_sentences_are_spacys(english: Any, text: str) -> None:
     assert table.words(text) == spacy_words(english, text)
     assert table.count(text) == len(table.words(text))
     assert table.sentences(text) == spacy_sentences(english, text)
+
+
+def test_rules_read_alone_are_spacys() -> None:
+    alone, spacys = spacy_rules.rules_alone(), spacy_rules.rules_of_spacy()
+    assert spacy.__version__.startswith(spacy_rules.CHECKED)
+    assert (alone.prefixes, alone.suffixes, alone.infixes) == (spacys.prefixes, spacys.suffixes, spacys.infixes)
+    assert alone.specials == spacys.specials
+    assert alone.sentence_ends == spacys.sentence_ends
+    assert alone.is_url.__self__ == spacys.is_url.__self__  # pyright: ignore[reportFunctionMemberAccess]
+    assert not [name for name in sys.modules if name.startswith("_spacy")]
+
+
+def test_punctuation_is_spacys() -> None:
+    every = map(chr, range(sys.maxunicode + 1))
+    assert all(spacy_rules.is_punctuation(character) == lex_attrs.is_punct(character) for character in every)
+    assert spacy_rules.is_punctuation("?!") and not spacy_rules.is_punctuation("?a")
+
+
+def test_another_spacy_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spacy_rules, "CHECKED", ("0.0.",))
+    monkeypatch.setattr(spacy_rules, "rules_alone", None)
+    assert spacy_rules.rules().specials == spacy_rules.rules_of_spacy().specials
 
 
 def test_every_special_case_alone_and_amid_a_chunk(english: Any, tokenizer: ChunkTokenizer) -> None:
