@@ -72,6 +72,7 @@ _BOXES = [
     "dir",
 ]
 _KIND = {"td": CELL, "th": CELL, "/td": CELL_END, "/th": CELL_END, "br": BREAK, "a": LINK, "/a": LINK_END, "hr": RULE}
+_MAX_ATTRIBUTES = 1000  # characters of a tag that are looked at, and kept for the next such tag
 _MAX_ROW = 8  # pieces of text; cells after more of them begin a line of their own: the table is layout
 _KIND.update((tag, BOX) for tag in _BOXES)
 _KIND.update(("/" + tag, BOX_END) for tag in _BOXES)
@@ -150,7 +151,7 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
         if kind is None:
             pass
         elif kind == LINK:
-            is_link = "href=" in attributes
+            is_link = "href=" in attributes and 'href="javascript:' not in attributes  # nor is an anchor, nor a button
         elif kind == LINK_END:
             is_link = False
         elif kind == BOX:
@@ -168,7 +169,9 @@ def read_blocks(html: str) -> Blocks:  # noqa: PLR0912, PLR0915 - one loop, the 
             starts.append(len(texts))
             ends.append(-1)
             marks.append(
-                known_marks(name, attributes) if attributes and name not in _UNMARKED else tag_marks.get(name, 0)
+                known_marks(name, attributes[:_MAX_ATTRIBUTES])
+                if attributes and name not in _UNMARKED
+                else tag_marks.get(name, 0)
             )
             box = len(tags) - 1
         elif kind == BOX_END:

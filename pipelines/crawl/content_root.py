@@ -35,7 +35,7 @@ MIN_GOOD = 20
 """Characters outside links that make a block running text (40: 0, -5, -5, -1)."""
 MAX_LINKED = 0.4
 """Share of link text in running text."""
-WEIGHTS = (0.0, 0.5, 0.6)
+WEIGHTS = (0.0, 0.6, 0.7)
 """Of running text that stands alone in its box, or with one more: a teaser, a comment, a cell. Articles keep their
 paragraphs together (all alike: -10, -2, 0, -1)."""
 ITEM_WEIGHT = 0.25
@@ -51,8 +51,8 @@ LIMITS = {
     COMMENT: 0.5,
     **dict.fromkeys((RELATED, CAPTION, NAVIGATION), 0.2),
     **dict.fromkeys((META, AUTHOR), 0.1),
-    TEASER: 0.05,
-    **dict.fromkeys((UNSEEN, MEDIA), 0.0),
+    **dict.fromkeys((TEASER, MEDIA), 0.05),
+    UNSEEN: 0.0,
 }
 """No mark is trusted blindly: a box that holds more than this of the page's running text is kept whatever it says.
 The looser the word, the smaller the share: "header" is the class of a first paragraph as often as of a masthead."""
@@ -65,6 +65,7 @@ _MARKED = sum(LIMITS)
 _DESCENDED = frozenset(
     ["div", "section", "article", "main", "td", "center", "form", "table", "tbody", "tr", "fieldset"]
 )
+_ROWS = frozenset(["table", "tbody", "tr"])
 _TRUSTED = frozenset(["body", "main", "article", "h1"])
 _ITEM_DEPTH = 4
 
@@ -191,4 +192,6 @@ def content_root(page: Blocks, mass: list[float]) -> int:
             root, held = box, inside
             if marks & BODY:
                 break
+    while page.tags[root] in _ROWS:  # a table of data is part of the content, not its border
+        root = page.parents[root]
     return root

@@ -13,6 +13,7 @@ MIN_LEAD = 80
 MIN_TEASERS, MAX_TEASER, TEASER_SHARE = 3, 700, 0.6
 """Items headed by a link that make a list one of teasers: at least so many, of so many characters each at most, and
 this share of the list (+0, +4, 0, 0). A list that holds half of the running text or more is kept."""
+MIN_TEASER = 60
 MAX_PARTS, MIN_LINK = 20, 12
 """Blocks of such an item at most, and characters of the link at its head at least."""
 LINKED = 0.8
@@ -55,7 +56,11 @@ def without_teasers(page: Blocks, root: int, kept: list[int], mass: list[float])
 
 
 def _is_teaser(page: Blocks, start: int, end: int, mass: list[float]) -> bool:
-    if not 2 <= end - start <= MAX_PARTS or sum(page.sizes[start:end]) > MAX_TEASER or not any(mass[start:end]):
+    if (
+        not 2 <= end - start <= MAX_PARTS
+        or sum(page.sizes[start:end]) > MAX_TEASER
+        or not any(mass[i] and page.sizes[i] >= MIN_TEASER for i in range(start, end))
+    ):
         return False
     return any(page.links[i] >= LINKED * page.sizes[i] >= MIN_LINK for i in range(start, end))
 
