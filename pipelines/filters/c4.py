@@ -7,6 +7,7 @@ text of kept documents. FineWeb leaves the rule of terminal punctuation off, and
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,17 +79,26 @@ def rules(settings: C4Settings) -> tuple[Rule, ...]:
     )
 
 
-def edit_lines(text: str, words: DocumentWords, table: WordTable, settings: C4Settings) -> LineEdit:
-    """Ask the line rules of every line of `text`, whose words are `words` by `table`."""
+def edit_lines(
+    text: str, lines: Sequence[str], words: DocumentWords, table: WordTable, settings: C4Settings
+) -> LineEdit:
+    """Ask the line rules of every line of `text`.
+
+    Args:
+        text: as it is.
+        lines: as str.splitlines has them, stripped.
+        words: of the text, by `table`.
+        table: counts the words of edited lines.
+        settings: of this family.
+    """
     counts = dict.fromkeys(COLUMNS, 0)
-    lines = [line.strip() for line in words.lines]
-    is_kept = words.layout.line_sizes >= settings.min_line_words
+    is_kept = words.line_chunks >= settings.min_line_words
     counts["c4_lines"] = len(lines)
     edited: dict[int, str] = {}
     if _is_plain(text, lines, settings):
         counts["c4_few_word_lines"] = len(lines) - int(is_kept.sum())
     else:
-        sizes = words.layout.line_sizes.tolist()
+        sizes = words.line_chunks.tolist()
         for at, line in enumerate(lines):
             new = _judged(line, sizes[at], settings, counts)
             is_kept[at] = new is not None
@@ -98,9 +108,9 @@ def edit_lines(text: str, words: DocumentWords, table: WordTable, settings: C4Se
     counts["c4_edited_lines"] = len(edited)
     is_as_it_was = is_kept.copy()
     is_as_it_was[list(edited)] = False
-    sentences = words.sentences_of(is_as_it_was)
+    sentences = int(words.line_sentences[is_as_it_was].sum())
     counts["c4_sentences"] = sentences + sum(map(table.sentences, edited.values()))
-    n_words = words.words_of(is_as_it_was) + sum(map(table.count, edited.values()))
+    n_words = int(words.line_words[is_as_it_was].sum()) + sum(map(table.count, edited.values()))
     kept = [edited.get(at, lines[at]) for at in np.flatnonzero(is_kept).tolist()]
     return LineEdit("\n".join(kept).strip(), n_words, counts)
 
@@ -117,7 +127,7 @@ def edited_text(text: str, settings: C4Settings) -> str:
     return "\n".join(kept).strip()
 
 
-def _is_plain(text: str, lines: list[str], settings: C4Settings) -> bool:
+def _is_plain(text: str, lines: Sequence[str], settings: C4Settings) -> bool:
     """Whether no line can meet any rule but that of too few words."""
     if settings.is_requiring_terminal_punctuation or "{" in text:
         return False

@@ -4,6 +4,8 @@ Rae et al. 2021, arXiv:2112.11446, appendix A.1.1, "Quality Filtering". Words in
 a non-symbol word has a character outside `pipelines.filters.punctuation.SYMBOLS`.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from pipelines.filters.words import DocumentWords
 
 FAMILY = "gopher_quality"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+_SPACE = re.compile(r"\s")
 
 COLUMNS: dict[str, pa.DataType] = {
     "words": pa.int32(),
@@ -76,10 +79,16 @@ def rules(settings: GopherQualitySettings) -> tuple[Rule, ...]:
     )
 
 
-def signals(text: str, words: DocumentWords, settings: GopherQualitySettings) -> dict[str, float | None]:
+def signals(
+    text: str, lines: Sequence[str], words: DocumentWords, settings: GopherQualitySettings
+) -> dict[str, float | None]:
     """Every column of COLUMNS for one text; None where a share has nothing to be a share of.
 
-    `words` marks the stop words: see `word_table`.
+    Args:
+        text: as it is.
+        lines: as str.splitlines has them, stripped.
+        words: of the text, by a table that marks the stop words (see `word_table`).
+        settings: of this family.
     """
     found: dict[str, float | None] = dict.fromkeys(COLUMNS)
     found["words"] = words.count
@@ -92,10 +101,10 @@ def signals(text: str, words: DocumentWords, settings: GopherQualitySettings) ->
         found["gopher_quality_hashes"] = text.count("#") / words.count
         found["gopher_quality_ellipses"] = ellipses / words.count
         found["gopher_quality_alphabetic_words"] = words.alphabetic_words / words.count
-    lines = words.lines
     if lines:
-        bullets = sum(words.chunks[at].startswith(settings.bullets) for at in words.layout.first_chunks)
-        ends = sum(line.rstrip().endswith(("...", _ELLIPSIS)) for line in lines) if ellipses else 0
-        found["gopher_quality_bullet_lines"] = bullets / len(lines)
+        bullets = tuple(bullet for bullet in settings.bullets if not _SPACE.search(bullet))  # else no chunk's beginning
+        bullet_lines = sum(line.startswith(bullets) for line in lines if line)
+        ends = sum(line.endswith(("...", _ELLIPSIS)) for line in lines) if ellipses else 0
+        found["gopher_quality_bullet_lines"] = bullet_lines / len(lines)
         found["gopher_quality_ellipsis_lines"] = ends / len(lines)
     return found

@@ -4,13 +4,14 @@ Rae et al. 2021, arXiv:2112.11446, appendix A.1.1 and table A1. Shares of charac
 points of the whole text; a repeated element is the second and any later occurrence.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from pipelines.decisions import Rule
 from pipelines.filters.ngrams import Ngrams
-from pipelines.filters.words import DocumentWords
+from pipelines.filters.words import GroupWords
 
 FAMILY = "gopher_repetition"
 TOP_N = (2, 3, 4)
@@ -69,8 +70,16 @@ def rules(settings: GopherRepetitionSettings) -> tuple[Rule, ...]:
     )
 
 
-def signals(text: str, words: DocumentWords, settings: GopherRepetitionSettings) -> dict[str, float | None]:
-    """Every column of COLUMNS for one text; None where a share has nothing to be a share of."""
+def runs(words: GroupWords) -> list[dict[str, int | None]]:
+    """For each text, by column: code points that runs of words take up; None where a text has too few words."""
+    ngrams = Ngrams(words)
+    found = {f"{FAMILY}_top_{n}_gram": top for n, top in ngrams.top_characters(TOP_N).items()}
+    found |= {f"{FAMILY}_duplicate_{n}_grams": ngrams.duplicate_characters(n) for n in DUPLICATE_N}
+    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+
+
+def signals(text: str, runs: Mapping[str, int | None]) -> dict[str, float | None]:
+    """Every column of COLUMNS for one text, whose repeated runs are `runs`; None where a share is of nothing."""
     size = len(text)
     found: dict[str, float | None] = dict.fromkeys(COLUMNS)
     found["characters"] = size
@@ -80,11 +89,8 @@ def signals(text: str, words: DocumentWords, settings: GopherRepetitionSettings)
         elements, characters = duplicates(parts)
         found[f"{FAMILY}_duplicate_{kind}s"] = elements / len(parts)
         found[f"{FAMILY}_duplicate_{kind}_characters"] = characters / size
-    ngrams = Ngrams(words)
-    for n, top in ngrams.top_characters(TOP_N).items():
-        found[f"{FAMILY}_top_{n}_gram"] = None if top is None else top / size
-    for n in DUPLICATE_N:
-        found[f"{FAMILY}_duplicate_{n}_grams"] = ngrams.duplicate_characters(n) / size
+    for name, characters in runs.items():
+        found[name] = None if characters is None else characters / size
     return found
 
 

@@ -1,176 +1,189 @@
 """Runs of n words that a text repeats, counted as Gopher's repetition rules ask for them.
 
-Every run is hashed as a piece of the text's characters, by prefix sums of a polynomial modulo 2^64, so that a
-run of any length costs the same. Hashes only say where a repetition may be: strings decide what is counted.
+Every run is hashed as a piece of the text's bytes, by prefix sums of a polynomial modulo 2^64 over the hashes of its
+words, so that a run of any length costs the same. Many short texts are looked at together: a hash is kept apart from
+other texts' by the text's number in its upper bits.
 """
 
-from functools import cached_property
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.filters.words import DocumentWords
+from pipelines.filters.chunk_table import BASE, Hashes, Integers, powers
+from pipelines.filters.words import GroupWords
 
-_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
-_INVERSE = pow(_BASE, -1, 1 << 64)
-_MIX = np.uint64(0xBF58476D1CE4E5B9)
+_INVERSE = pow(BASE, -1, 1 << 64)
 _TUPLE_BASE = np.uint64(0xD6E8FEB86659FD93)
-_BEGINNING = 16  # characters; five words have 22 on average
-_BUCKETS = 1 << 16
-_BUCKET_SHIFT = np.uint64(64 - 16)
+_SECOND_HALF = np.uint64(0xA0761D6478BD642F)
+_BEGINNING = 16  # bytes; five words have 22 characters on average
+_HALF = _BEGINNING // 2
+_BUCKETS = 1 << 18
+_BUCKET_FACTOR = np.uint64(0xFF51AFD7ED558CCD)
+_BUCKET_SHIFT = np.uint64(64 - 18)
 _KEPT_POWERS = 1 << 17  # of each table, 1 MB; a longer text makes its own
-
-Hashes = npt.NDArray[np.uint64]
 
 
 class Ngrams:
-    """The n-grams of one text."""
+    """The n-grams of several texts."""
 
-    def __init__(self, words: DocumentWords) -> None:
+    def __init__(self, words: GroupWords) -> None:
         self._words = words
-        self._ends = np.cumsum(words.lengths)
-        self._starts = self._ends - words.lengths
+        sizes, bounds = words.sizes, words.first_words
+        counts = np.diff(bounds)
+        self._text = words.text.tobytes()
+        self._characters_before = np.concatenate((np.zeros(1, np.int64), np.cumsum(words.lengths)))
+        self._ends = np.cumsum(sizes)
+        self._starts = self._ends - sizes
+        text_starts = np.concatenate((np.zeros(1, np.int64), self._ends))[bounds]
+        self._last = np.repeat(bounds[1:], counts)  # of each word, the end of its text's words
+        tag_bits = max(len(counts) - 1, 0).bit_length()
+        self._tag_shift, self._tag_width = np.uint64(64 - tag_bits if tag_bits else 0), np.uint64(tag_bits)
+        self._tags = np.repeat(np.arange(len(counts), dtype=np.uint64), counts) << self._tag_shift
+        places = self._starts - np.repeat(text_starts[:-1], counts)
+        longest = int(np.diff(text_starts).max(initial=0)) + 1
+        # The hash of all bytes before each word and of all, not yet shifted to a common place; and the shifts.
+        self._totals = np.zeros(len(sizes) + 1, np.uint64)
+        np.cumsum(words.hashes * _powers(BASE, longest)[places], out=self._totals[1:])
+        self._shifts = _powers(_INVERSE, longest)[places]
+        self._text_ends = np.repeat(text_starts[1:], counts)
+        self._has_repeated_beginning = self._repeated_beginnings()
 
-    def top_characters(self, sizes: tuple[int, ...]) -> dict[int, int | None]:
-        """For each n of `sizes`: code points of all occurrences of the most frequent n-gram, with spaces between words.
+    def top_characters(self, sizes: Sequence[int]) -> dict[int, list[int | None]]:
+        """For each n of `sizes` and each text: code points of all occurrences of the most frequent n-gram, with spaces
+        between words.
 
         Of equally frequent ones the first to occur counts. None where the text has fewer than n words.
         """
-        words = self._word_hashes
-        found: dict[int, int | None] = dict.fromkeys(sizes)
+        words, bounds = self._words.hashes, self._words.first_words
+        counts, first_words = np.diff(bounds), bounds[:-1]
+        before = self._characters_before
+        found: dict[int, list[int | None]] = {}
         at = np.arange(len(words))
         hashes = words
         for n in range(2, max(sizes) + 1):
-            if len(words) < n:
-                break
-            is_whole = at <= len(words) - n
+            is_whole = at + n <= self._last[at]
             at = at[is_whole]
-            hashes = hashes[is_whole] * _TUPLE_BASE + words[at + n - 1]
-            ordered = np.sort(hashes)
-            repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-            first, most = 0, 1
-            if len(repeated):
-                frequent, most = _most_frequent(repeated)
-                near = _among(hashes, frequent)
-                is_most = hashes[near] == frequent[0] if len(frequent) == 1 else np.isin(hashes[near], frequent)
-                first = int(at[near[is_most][0]])
-            if n in found:
-                found[n] = (int(self._words.lengths[first : first + n].sum()) + n - 1) * most
-            is_repeated = _among(hashes, repeated)  # a longer n-gram that repeats begins with one that does
+            hashes = hashes[is_whole] * _TUPLE_BASE + words[at + (n - 1)]
+            keys = self._tagged(hashes, at)
+            repeated = _repeated(keys)
+            if n in sizes:
+                first, most = first_words.copy(), np.ones(len(counts), np.int64)
+                self._most_frequent(keys, at, repeated, first, most)
+                has_any = counts >= n
+                first[~has_any] = 0
+                size = before[np.minimum(first + n, len(words))] - before[first] + n - 1
+                found[n] = [int(s) if has else None for s, has in zip(size * most, has_any, strict=True)]
+            is_repeated = _among(keys, repeated)  # a longer n-gram that repeats begins with one that does
             at, hashes = at[is_repeated], hashes[is_repeated]
         return found
 
-    def duplicate_characters(self, n: int) -> int:
-        """Code points in n-grams that repeat an earlier one.
+    def duplicate_characters(self, n: int) -> list[int]:
+        """For each text: code points in n-grams that repeat an earlier one.
 
         The text is walked from its start: a repeated n-gram counts and is jumped over, any other is remembered
         and the walk goes on at the next word. N-grams are equal when their words written together are equal.
+        Hashes only say where a repetition may be: bytes decide what is counted.
         """
-        size = self._words.count - n + 1
-        if size < 2:
-            return 0
-        # Equal n-grams that are long enough begin with the same _BEGINNING characters.
-        is_short = self._ends[n - 1 :] - self._starts[:size] < _BEGINNING
-        at = np.flatnonzero(self._has_repeated_beginning[:size] | is_short)
-        before, after = self._prefixes
-        ngrams = (after[at + n - 1] - before[at]) * self._shifts[at]
-        return self._walk(at[_may_repeat(ngrams)], n)
+        at = np.flatnonzero(np.arange(n, len(self._last) + n) <= self._last)
+        at = at[self._has_repeated_beginning[at] | (self._ends[at + (n - 1)] - self._starts[at] < _BEGINNING)]
+        hashes = (self._totals[at + n] - self._totals[at]) * self._shifts[at]
+        keys = self._tagged(hashes, at)
+        at = at[_among(keys, _repeated(keys))]
+        firsts = np.searchsorted(at, self._words.first_words).tolist()
+        return [self._walk(at[first:last], n) for first, last in itertools.pairwise(firsts)]
 
-    def _walk(self, words_at: npt.NDArray[np.int64], n: int) -> int:
-        if not len(words_at):
+    def _walk(self, words_at: Integers, n: int) -> int:
+        if len(words_at) < 2:
             return 0
-        joined = self._joined
-        seen: set[str] = set()
-        characters = next_word = 0
-        starts, ends = self._starts[words_at], self._ends[words_at + n - 1]
-        for word, start, end in zip(words_at.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        text = self._text
+        seen: set[bytes] = set()
+        repeated: list[int] = []
+        next_word = 0
+        starts, ends = self._starts[words_at].tolist(), self._ends[words_at + (n - 1)].tolist()
+        for word, start, end in zip(words_at.tolist(), starts, ends, strict=True):
             if word < next_word:
                 continue
-            ngram = joined[start:end]
+            ngram = text[start:end]
             if ngram in seen:
-                characters += end - start
+                repeated.append(word)
                 next_word = word + n
             else:
                 seen.add(ngram)
-        return characters
+        before = self._characters_before
+        at = np.array(repeated, np.int64)
+        return int((before[at + n] - before[at]).sum())
 
-    @cached_property
-    def _joined(self) -> str:
-        return self._words.joined
+    def _most_frequent(self, keys: Hashes, at: Integers, repeated: Hashes, first: Integers, most: Integers) -> None:
+        """Set where the most frequent n-gram of each text comes first, and how often it occurs, if it is repeated.
 
-    @cached_property
-    def _totals(self) -> Hashes:
-        """The hash of all characters before each character, and of all, not yet shifted to a common place."""
-        codes = self._words.layout.codes.astype(np.uint64)
-        codes *= _MIX
-        codes ^= codes >> np.uint64(29)
-        codes *= _powers(_BASE, len(codes))
-        total = np.zeros(len(codes) + 1, np.uint64)
-        np.cumsum(codes, out=total[1:])
-        return total
+        Args:
+            keys: of the n-grams.
+            at: the first word of each.
+            repeated: all but one occurrence of each key, sorted.
+            first: to be set, one value a text.
+            most: likewise.
+        """
+        if not len(repeated):
+            return
+        run_ends = np.flatnonzero(np.concatenate((repeated[1:] != repeated[:-1], [True])))
+        counts = np.diff(run_ends, prepend=-1)
+        values = repeated[run_ends]
+        texts = self._texts_of(values)
+        text_starts = np.flatnonzero(np.concatenate(([True], texts[1:] != texts[:-1])))
+        highest = np.maximum.reduceat(counts, text_starts)
+        frequent = values[counts == np.repeat(highest, np.diff(text_starts, append=len(texts)))]
+        near = _among(keys, frequent)
+        place = np.minimum(np.searchsorted(frequent, keys[near]), len(frequent) - 1)
+        near = near[frequent[place] == keys[near]]
+        found, earliest = np.unique(self._texts_of(keys[near]), return_index=True)
+        first[found] = at[near[earliest]]
+        most[found] = highest + 1
 
-    @cached_property
-    def _prefixes(self) -> tuple[Hashes, Hashes]:
-        """The hash of all characters before each word, and up to its end."""
-        return self._totals[self._starts], self._totals[self._ends]
+    def _tagged(self, hashes: Hashes, at: Integers) -> Hashes:
+        """`hashes` of n-grams that begin at the words `at`, with the number of their text in the upper bits."""
+        return (hashes >> self._tag_width) | self._tags[at]
 
-    @cached_property
-    def _shifts(self) -> Hashes:
-        """What the hash of characters from each word on is multiplied with to stand at place 0."""
-        return _powers(_INVERSE, len(self._words.layout.codes))[self._starts]
+    def _texts_of(self, keys: Hashes) -> Integers:
+        return (keys >> self._tag_shift).astype(np.int64) if self._tag_width else np.zeros(len(keys), np.int64)
 
-    @cached_property
-    def _has_repeated_beginning(self) -> npt.NDArray[np.bool_]:
-        """Of each word, whether the next _BEGINNING characters also follow the beginning of another word."""
-        at = np.flatnonzero(self._starts + _BEGINNING <= len(self._words.layout.codes))
-        total, starts = self._totals, self._starts[at]
+    def _repeated_beginnings(self) -> npt.NDArray[np.bool_]:
+        """Of each word, whether the next _BEGINNING bytes also follow the beginning of another word of its text."""
+        text = self._words.text
         found = np.zeros(len(self._starts), np.bool_)
-        found[at[_may_repeat((total[starts + _BEGINNING] - total[starts]) * self._shifts[at])]] = True
+        at = np.flatnonzero(self._starts + _BEGINNING <= self._text_ends)
+        if len(at):
+            starts = self._starts[at]
+            halves: Hashes = np.ndarray((len(text) - _HALF + 1,), "<u8", text.data, strides=(1,))  # from each byte on
+            hashes = halves[starts] * np.uint64(BASE) + halves[starts + _HALF] * _SECOND_HALF
+            keys = self._tagged(hashes, at)
+            found[at[_among(keys, _repeated(keys))]] = True
         return found
-
-    @cached_property
-    def _word_hashes(self) -> Hashes:
-        before, after = self._prefixes
-        return (after - before) * self._shifts
 
 
 _kept_powers: dict[int, Hashes] = {}
 
 
-def _may_repeat(hashes: Hashes) -> npt.NDArray[np.int64]:
-    """Indices of all values that occur more than once, and of a few others."""
-    ordered = np.sort(hashes)
-    return _among(hashes, ordered[1:][ordered[1:] == ordered[:-1]])
+def _repeated(keys: Hashes) -> Hashes:
+    """All but one occurrence of each of `keys`, sorted."""
+    ordered = np.sort(keys)
+    return ordered[1:][ordered[1:] == ordered[:-1]]
 
 
-def _among(hashes: Hashes, wanted: Hashes) -> npt.NDArray[np.int64]:
-    """Indices of all values that are among `wanted`, and of a few others."""
+def _among(keys: Hashes, wanted: Hashes) -> Integers:
+    """Indices of all keys that are among `wanted`, and of a few others."""
     if not len(wanted):
         return np.zeros(0, np.int64)
     is_wanted = np.zeros(_BUCKETS, np.bool_)
-    is_wanted[wanted >> _BUCKET_SHIFT] = True
-    return np.flatnonzero(is_wanted[hashes >> _BUCKET_SHIFT])
-
-
-def _most_frequent(repeated: Hashes) -> tuple[Hashes, int]:
-    """The values that occur most often in a text, and how often, from all but one occurrence of each, sorted."""
-    bounds = np.flatnonzero(repeated[1:] != repeated[:-1])
-    counts = np.diff(np.concatenate(([-1], bounds, [len(repeated) - 1])))
-    most = int(counts.max())
-    ends = np.cumsum(counts) - 1
-    return repeated[ends[counts == most]], most + 1
+    is_wanted[(wanted * _BUCKET_FACTOR) >> _BUCKET_SHIFT] = True
+    return np.flatnonzero(is_wanted[(keys * _BUCKET_FACTOR) >> _BUCKET_SHIFT])
 
 
 def _powers(base: int, size: int) -> Hashes:
     """1, base, base² … modulo 2^64."""
     if size > _KEPT_POWERS:
-        return _made_powers(base, size)
+        return powers(base, size)
     if base not in _kept_powers:
-        _kept_powers[base] = _made_powers(base, _KEPT_POWERS)
-    return _kept_powers[base][:size]
-
-
-def _made_powers(base: int, size: int) -> Hashes:
-    factors = np.full(size, base, np.uint64)
-    factors[:1] = 1
-    return np.cumprod(factors)
+        _kept_powers[base] = powers(base, _KEPT_POWERS)
+    return _kept_powers[base]

@@ -17,7 +17,7 @@ class among the bases of Settings, and holds:
 The four families that look at words and lines have no score: they share one look at each text (see `_look`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -44,7 +44,7 @@ from pipelines.filters.gopher_quality import GopherQualitySettings
 from pipelines.filters.gopher_repetition import GopherRepetitionSettings
 from pipelines.filters.keywords import KeywordSettings
 from pipelines.filters.perplexity import PerplexitySettings
-from pipelines.filters.words import word_table
+from pipelines.filters.words import DocumentWords, WordTable, word_table
 
 LIBRARIES = ("spacy", "fasttext-community")
 FAMILIES: dict[str, ModuleType] = {
@@ -110,8 +110,8 @@ def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
 
     The scratch column `_edited_text` has what C4's line rules leave of a text, null where that is all of it.
     """
-    looks = [_look(text or "", settings) for text in batch.column("text").to_pylist()]
     original = batch.column("text")
+    looks = list(_looks(original, settings))
     edited = pa.array([look[_EDITED] for look in looks], original.type)
     for family in FAMILIES.values():
         if hasattr(family, "score"):
@@ -172,15 +172,24 @@ def _failed_rules(batch: pa.RecordBatch, settings: Settings, families: Sequence[
     return [list(dict.fromkeys(row)) for row in failed]  # two rules may give the same reason
 
 
-def _look(text: str, settings: Settings) -> dict[str, Any]:
-    """The columns of the four families that look at words and lines, and the edited text."""
+def _looks(texts: Any, settings: Settings) -> Iterator[dict[str, Any]]:
+    """For each text the columns of the four families that look at words and lines, and the edited text."""
     table = word_table(settings.stop_words)
-    words = table.analyse(text)
-    edited = c4.edit_lines(text, words, table, settings)
+    strings = iter(texts.to_pylist())
+    for group in table.analyse(texts.cast(pa.large_string())):
+        for words, runs in zip(group.documents, gopher_repetition.runs(group), strict=True):
+            yield _look(next(strings) or "", words, runs, table, settings)
+
+
+def _look(
+    text: str, words: DocumentWords, runs: Mapping[str, int | None], table: WordTable, settings: Settings
+) -> dict[str, Any]:
+    lines = [line.strip() for line in text.splitlines()]
+    edited = c4.edit_lines(text, lines, words, table, settings)
     judged = (edited.text, edited.words) if settings.is_editing_lines else (text, words.count)
     return {
-        **gopher_repetition.signals(text, words, settings),
-        **gopher_quality.signals(text, words, settings),
+        **gopher_repetition.signals(text, runs),
+        **gopher_quality.signals(text, lines, words, settings),
         **edited.counts,
         **fineweb.signals(*judged, settings),
         _EDITED: None if edited.text == text else edited.text,

@@ -1,6 +1,8 @@
 """Words and sentences: spaCy's, remembered per chunk; and n-grams like the plain walk."""
 
 import gzip
+import importlib.metadata
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -8,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import spacy
 from hypothesis import given, settings, strategies
 from spacy.lang import lex_attrs
 
-from pipelines.filters import gopher_repetition, spacy_rules, words
+from pipelines.filters import chunk_table, gopher_repetition, line_layout, spacy_rules, words
 from pipelines.filters.chunk_tokens import LONGEST_URL, ChunkTokenizer
 from pipelines.filters.ngrams import Ngrams
-from pipelines.filters.words import WordTable, word_table
+from pipelines.filters.punctuation import SYMBOLS
+from pipelines.filters.words import GroupWords, WordTable, word_table
 
 TEXTS = [
     "Don't can't won't cannot, gonna; it's the dog's (really!) e.g. U.S. a.m. Mr. O'Neil's 10km $5.50 US$7 A$ 7$",
@@ -67,7 +71,7 @@ def test_words_and_sentences_are_spacys(english: Any, text: str) -> None:
 
 def test_rules_read_alone_are_spacys() -> None:
     alone, spacys = spacy_rules.rules_alone(), spacy_rules.rules_of_spacy()
-    assert spacy.__version__.startswith(spacy_rules.CHECKED)
+    assert importlib.metadata.version("spacy").startswith(spacy_rules.CHECKED)
     assert (alone.prefixes, alone.suffixes, alone.infixes) == (spacys.prefixes, spacys.suffixes, spacys.infixes)
     assert alone.specials == spacys.specials
     assert alone.sentence_ends == spacys.sentence_ends
@@ -122,53 +126,100 @@ def _english() -> Any:
     return _cached[0]
 
 
-@settings(max_examples=100, deadline=None)
-@given(strategies.lists(awkward, max_size=4).map("\n".join))
-def test_numbers_of_a_text(text: str) -> None:
-    found = WordTable(("a", "so", "kg")).analyse(text)
-    plain = words.words(text)
-    assert found.lengths.tolist() == list(map(len, plain))
-    assert found.joined == "".join(plain)
-    assert found.alphabetic_words == sum(any(map(str.isalpha, word)) for word in plain)
-    proper = [word for word in plain if not words.SYMBOLS.issuperset(word)]
-    assert found.non_symbol_words == len(proper)
-    assert found.non_symbol_characters == sum(map(len, proper))
-    assert found.marked_words == len({"a", "so", "kg"}.intersection(plain))
-    split = [line.split() for line in text.splitlines()]
-    assert found.chunks == text.split() == [chunk for chunks in split for chunk in chunks]
-    assert found.layout.line_sizes.tolist() == list(map(len, split))
-    assert [found.chunks[at] for at in found.layout.first_chunks] == [chunks[0] for chunks in split if chunks]
-    assert "".join(map(chr, found.layout.codes)) == found.joined
-    every = np.ones(len(split), np.bool_)
-    assert found.sentences_of(every) == sum(word_table().sentences(line.strip()) for line in text.splitlines())
+def look(table: WordTable, *texts: str) -> GroupWords:
+    """All of `texts` together."""
+    (group,) = table.analyse(pa.array(texts, pa.large_string()))
+    return group
+
+
+def pieces(group: GroupWords, sizes: Any) -> list[list[str]]:
+    """The words of each text, cut from the group's bytes by their sizes."""
+    ends = np.cumsum(sizes).tolist()
+    found = [bytes(group.text[end - size : end]).decode() for end, size in zip(ends, sizes.tolist(), strict=True)]
+    return [found[first:last] for first, last in itertools.pairwise(group.first_words.tolist())]
+
+
+some_text = strategies.lists(awkward, max_size=4).map("\n".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(strategies.lists(strategies.one_of(some_text, strategies.text(max_size=9)), min_size=1, max_size=6))
+def test_numbers_of_texts(texts: list[str]) -> None:
+    group = look(WordTable(("a", "so", "kg")), *texts)
+    assert pieces(group, group.sizes) == [words.words(text) for text in texts]
+    plain = [word for text in texts for word in words.words(text)]
+    assert group.lengths.tolist() == list(map(len, plain))
+    assert len(dict(zip(plain, group.hashes.tolist(), strict=True))) == len(set(group.hashes.tolist()))
+    for text, found in zip(texts, group.documents, strict=True):
+        plain = words.words(text)
+        assert found.count == len(plain)
+        assert found.alphabetic_words == sum(any(map(str.isalpha, word)) for word in plain)
+        proper = [word for word in plain if not SYMBOLS.issuperset(word)]
+        assert found.non_symbol_words == len(proper)
+        assert found.non_symbol_characters == sum(map(len, proper))
+        assert found.marked_words == len({"a", "so", "kg"}.intersection(plain))
+        lines = text.splitlines()
+        assert found.line_chunks.tolist() == [len(line.split()) for line in lines]
+        assert found.line_words.tolist() == [word_table().count(line) for line in lines]
+        assert found.line_sentences.tolist() == [word_table().sentences(line.strip()) for line in lines]
+
+
+@pytest.mark.parametrize("code", [9, 10, 11, 13, 28, 31, 0x85, 0xA0, 0x1680, 0x2003, 0x2028, 0x2029, 0x202F, 0x3000])
+def test_every_kind_of_whitespace(code: int) -> None:
+    space = chr(code)
+    texts = [f"a{space}b.", f"{space}", "", f"\n{space}\nc.{space}D", f"e\r{space}", "\n", f"\xa9{space}\xe9", "\r"]
+    group = look(WordTable(), *texts)
+    for text, found in zip(texts, group.documents, strict=True):
+        assert found.line_chunks.tolist() == [len(line.split()) for line in text.splitlines()]
+        assert found.line_sentences.tolist() == [word_table().sentences(line.strip()) for line in text.splitlines()]
+
+
+def test_no_whitespace_is_forgotten() -> None:
+    spaces = [character for character in map(chr, range(sys.maxunicode + 1)) if character.isspace()]
+    assert set(line_layout._SPACES) == set(spaces)
+    breaks = {c for c in map(chr, range(sys.maxunicode + 1)) if len(f"a{c}b".splitlines()) > 1}
+    assert breaks == line_layout._BREAKS
+
+
+def test_groups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = pa.array([None, *TEXTS, None, *TEXTS], pa.large_string())
+    (whole,) = word_table().analyse(texts)
+    monkeypatch.setattr(words, "GROUP_BYTES", 150)
+    several = list(word_table().analyse(texts.slice(3)))
+    assert len(several) > 2
+    assert [repr(d) for group in several for d in group.documents] == [repr(d) for d in whole.documents[3:]]
+    runs = [run for group in several for run in gopher_repetition.runs(group)]
+    assert runs == gopher_repetition.runs(whole)[3:]
+    assert list(word_table().analyse(texts.slice(0, 0))) == []
 
 
 def test_more_marked_words_than_a_number_has_bits() -> None:
     marked = tuple(f"w{n}" for n in range(150))
-    assert WordTable(marked).analyse("w1, w70! w140 (w149) w150 w1").marked_words == 0 + 4
+    (found,) = look(WordTable(marked), "w1, w70! w140 (w149) w150 w1").documents
+    assert found.marked_words == 4
 
 
 def test_what_is_remembered_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "BLOCK_CHUNKS", 3)
     small = WordTable(("cannot", "e"), cache_chunks=2)
     for text in TEXTS * 2:
-        ours, theirs = small.analyse(text), WordTable(("cannot", "e")).analyse(text)
+        ours, theirs = look(small, text), look(WordTable(("cannot", "e")), text)
         assert ours.lengths.tolist() == theirs.lengths.tolist()
-        assert ours.marked_words == theirs.marked_words
-        assert (ours.rows[:, 2:] == theirs.rows[:, 2:]).all()
+        assert ours.hashes.tolist() == theirs.hashes.tolist()
+        assert repr(ours.documents) == repr(theirs.documents)
         assert small.sentences(text) == word_table().sentences(text)
 
 
 def test_the_table_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "BLOCK_CHUNKS", 100)
     table = WordTable(cache_chunks=200)
-    found = table.analyse(" ".join(f"chunk{n}" for n in range(5_000)))
+    (found,) = look(table, " ".join(f"chunk{n}" for n in range(5_000))).documents
     assert found.count == 5_000
-    assert len(table._numbers) <= 300
-    monkeypatch.setattr(words, "CACHE_CHARACTERS", 1_000)
-    table.analyse("x" * 5_000)
+    assert len(table._chunks) <= 300
+    monkeypatch.setattr(chunk_table, "CACHE_CHARACTERS", 1_000)
+    look(table, "x" * 5_000)
     assert table.count("short") == 1
-    assert table._characters == len("short")
+    assert table._chunks.characters == len("short")
 
 
 def calls_of(work: Callable[[], object]) -> int:
@@ -208,10 +259,7 @@ ENDLESS: dict[str, Callable[[int], str]] = {
 def test_work_grows_with_the_length(kind: str) -> None:
     def calls(n: int) -> int:
         table, text = WordTable(), ENDLESS[kind](n)
-        settings_ = gopher_repetition.GopherRepetitionSettings()
-        return calls_of(
-            lambda: (gopher_repetition.signals(text, table.analyse(text), settings_), table.sentences(text))
-        )
+        return calls_of(lambda: (gopher_repetition.runs(look(table, text)), table.sentences(text)))
 
     assert calls(40_000) <= 2.2 * calls(20_000) + 1_000
 
@@ -251,25 +299,27 @@ _TOKENS = ["a", "b", "ab", "ba", "c", "d", "longer", "word", "longerword"]
 @given(strategies.lists(strategies.sampled_from(_TOKENS), max_size=80))
 def test_ngrams_like_the_plain_walk(tokens: list[str]) -> None:
     table = word_table()
-    ngrams = Ngrams(table.analyse(" ".join(tokens)))
-    own = table.words(" ".join(tokens))
+    texts = [" ".join(tokens), "b ab a " * len(tokens), "", " ".join(tokens[::2])]
+    ngrams = Ngrams(look(table, *texts))
+    own = list(map(table.words, texts))
     for n in gopher_repetition.DUPLICATE_N:
-        assert ngrams.duplicate_characters(n) == plain_duplicate_characters(own, n)
+        assert ngrams.duplicate_characters(n) == [plain_duplicate_characters(tokens, n) for tokens in own]
     sizes = gopher_repetition.TOP_N
-    assert ngrams.top_characters(sizes) == {n: plain_top_characters(own, n) for n in sizes}
+    assert ngrams.top_characters(sizes) == {n: [plain_top_characters(tokens, n) for tokens in own] for n in sizes}
 
 
 @pytest.mark.shared
-def test_golden_counts_and_ngrams(shared_data: Path) -> None:
+def test_golden_counts_and_ngrams(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with gzip.open(shared_data / "golden" / "datatrove-0.10.1.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
+    monkeypatch.setattr(words, "GROUP_BYTES", 1 << 30)
     table = word_table()
     assert [table.count(row["text"]) for row in rows] == [row["n_words"] for row in rows]
     assert [table.sentences(row["text"]) for row in rows] == [row["n_sents"] for row in rows]
-    for row in rows[::8]:
-        found, own = Ngrams(table.analyse(row["text"])), table.words(row["text"])
-        for n in gopher_repetition.DUPLICATE_N:
-            assert found.duplicate_characters(n) == plain_duplicate_characters(own, n)
+    texts = [row["text"] for row in rows[::8]]
+    found, own = Ngrams(look(table, *texts)), list(map(table.words, texts))
+    for n in gopher_repetition.DUPLICATE_N:
+        assert found.duplicate_characters(n) == [plain_duplicate_characters(tokens, n) for tokens in own]
 
 
 @pytest.mark.shared
