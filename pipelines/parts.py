@@ -195,12 +195,17 @@ def run_part(task: PartTask) -> PartResult:
 def _quarantine_rows(stage_name: str, scored: pa.RecordBatch, verdict: pa.RecordBatch) -> pa.RecordBatch:
     is_rejected = verdict.column("reason").is_valid()
     rows, why = scored.filter(is_rejected), verdict.filter(is_rejected)
-    columns = [
-        pa.array([stage_name] * rows.num_rows, pa.string())
-        if f.name == "stage"
-        else (why if f.name in why.schema.names else rows).column(f.name).cast(f.type)
-        for f in QUARANTINE_SCHEMA
-    ]
+    columns: list[Any] = []
+    for f in QUARANTINE_SCHEMA:
+        source = why if f.name in why.schema.names else rows
+        if f.name == "stage":
+            columns.append(pa.array([stage_name] * rows.num_rows, f.type))
+        elif f.name in source.schema.names:
+            columns.append(source.column(f.name).cast(f.type))
+        elif f.name == "failed_rules":  # a stage that asks one thing of a row
+            columns.append(pa.array([[reason] for reason in why.column("reason").to_pylist()], f.type))
+        else:
+            columns.append(pa.nulls(rows.num_rows, f.type))
     return pa.record_batch(columns, schema=QUARANTINE_SCHEMA)
 
 

@@ -40,6 +40,8 @@ QUARANTINE_SCHEMA = pa.schema(
         ("score", pa.float64()),
         ("threshold", pa.float64()),
         ("detail", pa.string()),
+        ("failed_rules", pa.list_(pa.string())),  # every rule that the row fails, undecisive ones too; `reason` is one
+        ("warc_record", pa.int32()),  # which of the records that lie at one offset: see pipelines.crawl.rows
     ]
 )
 """One rejected row. It never holds page text, which may hold personal data."""

@@ -3,6 +3,7 @@
 import errno
 import json
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,6 +78,18 @@ def test_sums_quarantine_and_scratch_columns(layout: Layout, length_stage) -> No
     assert rejected["detail"].to_pylist() == [None, "ValueError"]
     assert "secret" not in json.dumps(rejected.to_pylist())
     assert rejected["url"].to_pylist() == ["https://h/1", "https://h/2"]
+    assert rejected["failed_rules"].to_pylist() == [["short"], ["broken_row"]]
+
+
+def test_a_rejected_row_lists_every_rule_it_fails(layout: Layout) -> None:
+    source = write_source(layout, ["Too short, and without the words that English is made of."])
+    task = task_of(layout, source, "", "quality_filtered_documents")
+    with Attempt(layout, task.stage, PARTITION) as attempt:
+        run_part(replace(task, folder=attempt.folder))
+        attempt.commit({"fingerprint": "x"})
+    rejected = pq.read_table(layout.parts(layout.quarantine_dir(task.stage, PARTITION))[0]).to_pylist()[0]
+    assert rejected["reason"] == "gopher_quality.too_few_words"
+    assert {"gopher_quality.too_few_words", "c4.too_few_sentences"} <= set(rejected["failed_rules"])
 
 
 def test_an_empty_part_still_writes_its_schema(layout: Layout, length_stage) -> None:
