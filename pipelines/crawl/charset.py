@@ -62,13 +62,13 @@ def decode_html(data: bytes, declared: str | None = None) -> tuple[str, str]:
         return _text(data.decode("iso2022_jp", "replace")), "iso2022_jp"
     if (wide := _utf_16_without_mark(data)) is not None:
         return _text(data.decode(wide, "replace")), wide
-    is_utf8 = _decodes(data, "utf-8")
+    as_utf8 = _decodes(data, "utf-8")
     first: str | None = None
     for codec in _candidates(data, declared):
         first = first or codec
-        if is_utf8 and is_one_byte(codec):
-            codec = "utf-8"  # noqa: PLW2901 - the departure above
-        text = _decodes(data, codec)
+        if as_utf8 is not None and (codec == "utf-8" or is_one_byte(codec)):
+            return as_utf8, "utf-8"  # the departure above
+        text = None if codec == "utf-8" else _decodes(data, codec)
         if text is not None:
             return _text(text), codec
     codec = first or "utf-8"

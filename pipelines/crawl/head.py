@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 from pipelines.crawl.prescan import language_tag
 from pipelines.crawl.urls import clean_url
 
-LOOK_BYTES = 1 << 16  # of a page, where the names of meta and link tags are looked for before the tree is
+MAX_TAGS = 2000  # meta or link tags that are read of a page; the rest of a longer head is padding
 TITLE_CHARACTERS = 500
 ROBOTS_CHARACTERS = 1000
 _TDM = ("tdm-reservation", "tdm-policy")
@@ -26,20 +26,17 @@ class Head:
     tdm_policy: str | None = None
 
 
-def read_head(tree: Any, html: str, url: str | None, agents: tuple[str, ...]) -> Head:
+def read_head(tree: Any, url: str | None, agents: tuple[str, ...]) -> Head:
     """Read the head of a parsed page.
 
     Args:
         tree: of resiliparse.
-        html: the page, whose first 64 kB say what is worth looking for.
         url: the page's address, which relative ones are resolved against.
         agents: lower-case names of meta tags that hold robots directives, `robots` among them.
     """
-    begin = html[:LOOK_BYTES].lower()
     metas: dict[str, list[str]] = {}
-    if "tdm-" in begin or "content-language" in begin or any(agent in begin for agent in (*agents, "x-robots-tag")):
-        for name, content in _metas(tree):
-            metas.setdefault(name, []).append(content)
+    for name, content in _metas(tree):
+        metas.setdefault(name, []).append(content)
     robots = [
         content if name in ("robots", "x-robots-tag") else f"{name}: {content}"
         for name in ("x-robots-tag", *agents)
@@ -47,7 +44,7 @@ def read_head(tree: Any, html: str, url: str | None, agents: tuple[str, ...]) ->
     ]
     return Head(
         title=_line(str(tree.title or ""), TITLE_CHARACTERS),
-        canonical_url=_canonical(tree, url) if "canonical" in begin else None,
+        canonical_url=_canonical(tree, url),
         language=_language(tree, metas),
         robots=_line("; ".join(robots), ROBOTS_CHARACTERS),
         tdm=_line(", ".join(metas.get(_TDM[0], ())), 40),
@@ -57,12 +54,14 @@ def read_head(tree: Any, html: str, url: str | None, agents: tuple[str, ...]) ->
 
 def _line(text: str, limit: int) -> str | None:
     """`text` on one line, without control characters; None where nothing is left."""
-    shown = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
+    shown = text[: 4 * limit]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else " " for c in shown)
     return " ".join(shown.split())[:limit].rstrip() or None
 
 
 def _metas(tree: Any) -> Iterator[tuple[str, str]]:
-    for tag in tree.document.get_elements_by_tag_name("meta"):
+    for tag in _select(tree.document, "meta[content]"):
         content = tag.getattr("content")
         for attribute in ("name", "property", "http-equiv"):
             name = tag.getattr(attribute)
@@ -70,11 +69,16 @@ def _metas(tree: Any) -> Iterator[tuple[str, str]]:
                 yield str(name).strip().lower(), str(content)
 
 
+def _select(element: Any, selector: str) -> list[Any]:
+    """The first elements that match, in document order; walking a resiliparse collection takes its length's square."""
+    return element.query_selector_all(selector).values()[:MAX_TAGS]
+
+
 def _canonical(tree: Any, url: str | None) -> str | None:
     """The first rel=canonical link of the head as an absolute http(s) URL (RFC 6596)."""
     if tree.head is None:
         return None
-    for link in tree.head.get_elements_by_tag_name("link"):
+    for link in _select(tree.head, "link[rel*=canonical i]"):
         if "canonical" in str(link.getattr("rel") or "").lower().split():
             return _absolute(tree, url, str(link.getattr("href") or ""))
     return None
@@ -86,7 +90,8 @@ def _absolute(tree: Any, url: str | None, href: str) -> str | None:
         return None
     base = url or ""
     try:
-        for tag in tree.head.get_elements_by_tag_name("base")[:1]:
+        tag = tree.head.query_selector("base")
+        if tag is not None:
             base = urljoin(base, str(tag.getattr("href") or "").strip())
         absolute = urljoin(base, href)
     except ValueError:

@@ -21,7 +21,7 @@ URL = "http://x.org/a/b.html"
 
 
 def head_of(html: str, url: str | None = URL) -> Head:
-    return read_head(HTMLTree.parse(html), html, url, TRAINING_AGENTS)
+    return read_head(HTMLTree.parse(html), url, TRAINING_AGENTS)
 
 
 @pytest.mark.parametrize(
@@ -314,6 +314,13 @@ def test_opt_outs_of_http_headers_in_any_case_and_number() -> None:
 def test_opt_outs_of_meta_tags(html: str, detail: str | None) -> None:
     head = head_of(html)
     assert opt_out(head.robots, head.tdm, OptOutSettings(), head.tdm_policy) == detail
+
+
+def test_a_head_of_endless_meta_tags_is_read_in_part() -> None:
+    padding = "<meta name=x content=y>" * 5000
+    assert head_of("<meta name=robots content=noai>" + padding).robots == "noai"
+    assert head_of(padding + "<meta name=robots content=noai>").robots is None
+    assert head_of("<!--" + "x" * 100_000 + "--><meta name=robots content=noai>").robots == "noai"
 
 
 def test_no_setting_can_be_decided_again_from_signals() -> None:
