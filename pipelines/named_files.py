@@ -37,12 +37,16 @@ def content_hashes(layout: Layout, module: ModuleType, stage_name: str, settings
         except OSError as error:
             setting = _setting_of(name, to_plain(settings))
             raise SettingsError(
-                f"{setting} of {stage_name} is {name}: {error.strerror or error}; "
-                f"give the path of a readable file, or leave the setting out"
+                f"{setting} of {stage_name} is {name}: {error.strerror or error}{_seen_from(name)}; "
+                f"give the absolute path of a readable file, or leave the setting out"
             ) from None
     if fresh:
         layout.write_json(path, known | fresh)
     return found
+
+
+def _seen_from(name: str) -> str:
+    return "" if Path(name).is_absolute() else f" (seen from {Path.cwd()})"
 
 
 def _remembered(layout: Layout, path: str) -> dict[str, Any]:

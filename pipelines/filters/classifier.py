@@ -34,8 +34,9 @@ MODEL_NAME = "model.bin"
 class ClassifierSettings:
     """The model, and how good a document must be."""
 
-    # A fastText model with the labels good and bad: <root>/quality_classifier/<version>/model.bin; empty: no score.
+    # A fastText classifier: <root>/quality_classifier/<version>/model.bin, or another's; empty: no score.
     classifier_path: str = scoring("")
+    classifier_label: str = scoring("good")  # of wanted text; DCLM's published models call it `hq`
     classifier_threshold: float = 0.0  # a score must reach it
     # Instead: the share of the bad corpora to keep, read from the percentiles beside the model; 0: the threshold
     # above. 0.1 in arXiv:2406.11794, section 4.4.
@@ -77,8 +78,9 @@ def score(batch: pa.RecordBatch, settings: ClassifierSettings) -> pa.RecordBatch
     """
     scores: list[float | None] = [None] * batch.num_rows
     if settings.classifier_path:
-        model = load_model(settings.classifier_path)
-        scores = good_scores(model, [cleaned(text or "") for text in batch.column("text").to_pylist()])
+        model = load_model(settings.classifier_path, settings.classifier_label)
+        texts = [cleaned(text or "") for text in batch.column("text").to_pylist()]
+        scores = good_scores(model, texts, settings.classifier_label)
     return with_column(batch, "classifier_score", scores, pa.float32())
 
 
@@ -87,36 +89,36 @@ def cleaned(text: str) -> str:
     return " ".join(text.lower().replace(LABEL, " ").replace(_END, " ").split())
 
 
-def good_scores(model: Any, texts: list[str]) -> list[float | None]:
-    """The probability of the label good for each cleaned text; None for an empty one."""
+def good_scores(model: Any, texts: list[str], label: str = GOOD) -> list[float | None]:
+    """The probability of the label of wanted text for each cleaned text; None for an empty one."""
     found: list[float | None] = [None] * len(texts)
     rows = [row for row, text in enumerate(texts) if text]
     if rows:
-        labels, values = model.predict([texts[row] for row in rows], k=2)
+        labels, values = model.predict([texts[row] for row in rows], k=len(model.get_labels()))
         for row, names, probabilities in zip(rows, labels, values, strict=True):
             by_name = dict(zip(names, map(float, probabilities), strict=True))
-            found[row] = min(by_name.get(LABEL + GOOD, 0.0), 1.0)  # fastText sums in float32, just above 1 at times
+            found[row] = min(by_name.get(LABEL + label, 0.0), 1.0)  # fastText sums in float32, just above 1 at times
     return found
 
 
-def load_model(path: str) -> Any:
+def load_model(path: str, label: str = GOOD) -> Any:
     """The fastText model, once per process and state of the file.
 
     Raises:
-        SettingsError: there is none, or it has other labels.
+        SettingsError: there is none, or it does not know the label.
     """
     try:
         stat = Path(path).stat()
     except OSError as error:
         raise SettingsError(f"classifier_path is {path}: {error.strerror}; {_WAY_OUT}") from None
-    return _load_model(path, stat.st_size, stat.st_mtime_ns)
+    return _load_model(path, label, stat.st_size, stat.st_mtime_ns)
 
 
 _WAY_OUT = "give the model.bin of a version below quality_classifier, or leave the setting out"
 
 
 @lru_cache(maxsize=2)
-def _load_model(path: str, size: int, changed: int) -> Any:
+def _load_model(path: str, label: str, size: int, changed: int) -> Any:
     try:
         import fasttext
     except ImportError:
@@ -126,8 +128,12 @@ def _load_model(path: str, size: int, changed: int) -> Any:
         labels = set(model.get_labels())
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         raise SettingsError(f"classifier_path is {path}, which is not a fastText model ({error}); {_WAY_OUT}") from None
-    if labels != {LABEL + GOOD, LABEL + BAD}:
-        raise SettingsError(f"classifier_path is {path}, a model without the labels good and bad; {_WAY_OUT}")
+    if LABEL + label not in labels or len(labels) < 2:
+        known = ", ".join(sorted(name.removeprefix(LABEL) for name in labels)[:10])
+        raise SettingsError(
+            f"classifier_path is {path}, a model of the labels {known}: give one of them as classifier_label, or "
+            f"{_WAY_OUT}"
+        )
     return model
 
 

@@ -155,3 +155,19 @@ def test_missing_and_tiny_corpora_are_one_line(tmp_path: Path) -> None:
         run(layout, Settings(good=("papers",), bad=("crawl",)), Reporter())
     with pytest.raises(MissingDataError, match="the good corpora of quality_classifier have 1 documents"):
         run(layout, Settings(good=("tiny",), bad=("crawl",)), Reporter())
+
+
+def test_a_model_of_other_labels_is_taken_by_its_label(tmp_path: Path) -> None:
+    import fasttext
+
+    lines = ["__label__hq the river rises in the hills", "__label__cc buy now click here free"] * 50
+    (tmp_path / "train.txt").write_text("\n".join(lines), encoding="utf-8")
+    model = fasttext.train_supervised(str(tmp_path / "train.txt"), thread=1, epoch=20, verbose=0, dim=4)
+    model.save_model(str(tmp_path / "m.bin"))
+    path = str(tmp_path / "m.bin")
+    batch = pa.record_batch({"text": ["the river rises in the hills", "buy now click here free"]})
+    scored = classifier.score(batch, ClassifierSettings(classifier_path=path, classifier_label="hq"))
+    good, bad = scored.column("classifier_score").to_pylist()
+    assert good > 0.9 > 0.1 > bad
+    with pytest.raises(SettingsError, match=r"labels cc, hq.*classifier_label"):
+        classifier.score(batch, ClassifierSettings(classifier_path=path))
