@@ -23,7 +23,7 @@ BENCHES := chain curation extraction hostile memory
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help setup venv lm-trainer demo demo-ui dev test check format reasons hooks bench-smoke clean clean-data
+.PHONY: help setup venv lm-trainer demo demo-ui dev test check format reasons settings-page hooks bench-smoke clean clean-data
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ format: setup ## mend what can be mended by itself
 
 reasons: setup ## write docs/reasons.md again from the stages
 	@$(BIN)/python -m pipelines.report.reasons > docs/reasons.md
+
+settings-page: setup ## write docs/settings.md again from the settings classes
+	@$(BIN)/python -m assets.sections > docs/settings.md
 
 hooks: setup ## run the checks before each commit
 	@$(BIN)/pre-commit install

@@ -1,17 +1,16 @@
 """A Dagster config for every settings dataclass: the dataclass stays the one source of a setting."""
 
-import ast
 import dataclasses
-import inspect
-import re
 import types
 import typing
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
 import pydantic
+
+from gristmill.core.field_docs import default_text, field_comments
 
 _SCALARS = (bool, int, float, str)
 
@@ -29,7 +28,7 @@ def config_of(settings_class: type) -> type[dg.Config]:
     for field in dataclasses.fields(settings_class):
         comment = comments.get(field.name, "")
         description = f"{comment.rstrip('.')}. " if comment else ""
-        description += f"Empty: from the settings file, else {_default(field)}."
+        description += f"Empty: from the settings file, else {default_text(field)}."
         fields[field.name] = (
             config_type(hints[field.name]) | None,
             pydantic.Field(default=None, description=description),
@@ -60,38 +59,3 @@ def config_type(hint: Any) -> Any:
     if hint is dict or origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
         return dict[str, Any]
     return Any
-
-
-def _default(field: "dataclasses.Field[Any]") -> str:
-    if field.default is not dataclasses.MISSING:
-        value = field.default
-    elif field.default_factory is not dataclasses.MISSING:
-        value = field.default_factory()
-    else:
-        return "required"
-    text = repr(list(cast(Any, value)) if isinstance(value, tuple | set | frozenset) else value)
-    return text if len(text) <= 120 else f"{text[:117]}…"
-
-
-def field_comments(settings_class: type) -> dict[str, str]:
-    """What the source says about each field, in a comment above it or behind it; inherited ones included."""
-    comments: dict[str, str] = {}
-    for cls in reversed(settings_class.__mro__[:-1]):
-        try:
-            lines = inspect.getsource(cls).splitlines()
-        except (OSError, TypeError):  # made at run time: there is no source
-            continue
-        body = ast.parse(inspect.cleandoc("\n".join(lines))).body[0]
-        for node in cast(ast.ClassDef, body).body:
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                behind = re.search(r"\s#\s*(.+)$", lines[node.end_lineno - 1] if node.end_lineno else "")
-                comments[node.target.id] = behind[1] if behind else _above(lines, node.lineno - 1)
-    return comments
-
-
-def _above(lines: list[str], row: int) -> str:
-    found: list[str] = []
-    while row > 0 and (text := lines[row - 1].strip()).startswith("#"):
-        found.insert(0, text.lstrip("# "))
-        row -= 1
-    return " ".join(found)

@@ -29,7 +29,7 @@ from gristmill.core.settings import (
     to_plain,
 )
 from pipelines.crawl.corpora import Corpus, load_corpus
-from pipelines.stages import BY_NAME, stage
+from pipelines.stages import stage
 
 ASSETS = tuple(asset for phase in PHASES for asset in phase.assets)
 PROCESS_TAG = "gristmill/process"  # who executes a run, to tell a run that goes on from one that was killed
@@ -95,17 +95,9 @@ def check_settings(path: str, root: str) -> None:
     Raises:
         SettingsError: the first thing wrong in it.
     """
-    from pipelines.crawl.download import SECTION, DownloadSettings
-    from training import arguments
+    from assets.sections import settings_class_of
+    from pipelines.crawl.download import SECTION
 
-    others: dict[str, type] = {
-        SECTION: DownloadSettings,
-        "training_plan": arguments.PlanSettings,
-        "pretrained_model": arguments.PretrainSettings,
-        "instruction_dataset": arguments.InstructionSettings,
-        "lora_adapter": arguments.LoraSettings,
-        "qlora_adapter": arguments.QloraSettings,
-    }
     sections = read_settings_file(path)
     if SECTION in sections and Path(path).absolute() != Path(default_settings_path(root) or "").absolute():
         raise SettingsError(
@@ -113,9 +105,7 @@ def check_settings(path: str, root: str) -> None:
             f"{SETTINGS_NAME} under {root} or the file that {SETTINGS_VARIABLE} names: move it there"
         )
     for name, section in sections.items():
-        settings_class = others[name] if name in others else BY_NAME[name].settings_class if name in BY_NAME else None
-        if settings_class is not None:  # Spark's own are checked by the worker, which starts with them
-            build(settings_class, section, f"settings file {path}, section {name}")
+        build(settings_class_of(name), section, f"settings file {path}, section {name}")
 
 
 def run_in_step(

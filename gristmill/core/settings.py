@@ -8,11 +8,12 @@ A settings file has one section per asset, named as the asset, holding that asse
 """
 
 import dataclasses
+import difflib
 import json
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 SETTINGS_VARIABLE = "GRISTMILL_SETTINGS"
 SETTINGS_NAME = "settings.yaml"
 _SCORING = "is_scoring"
+_NEAR = 3  # names like a misspelt one that are offered
+_LISTED = 20  # names that a line can hold
 SECTIONS = (
     "spark",
     "downloads",
@@ -68,7 +71,7 @@ def read_settings_file(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]
         if not isinstance(name, str) or not isinstance(section, dict):
             raise SettingsError(f"settings file {path}: section {name!r} must map setting names to values")
         if name not in SECTIONS:
-            raise SettingsError(f"settings file {path}: unknown section {name!r}; known are {', '.join(SECTIONS)}")
+            raise SettingsError(f"settings file {path}: unknown section {name!r}; {_near(name, SECTIONS)}")
     return cast(dict[str, dict[str, Any]], sections)
 
 
@@ -140,7 +143,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise SettingsError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(fields))}")
+        raise SettingsError(f"{where}: unknown setting {unknown[0]!r}; {_near(str(unknown[0]), fields)}")
     converted = {
         name: _convert(value, hints[name], f"{where}: {name}") for name, value in values.items() if value is not None
     }
@@ -148,6 +151,17 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**converted)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{where}: {error}") from None
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """What a person meant who wrote `name`; where nothing is like it, what there is, unless that is a page's worth."""
+    names = sorted(known)
+    found = difflib.get_close_matches(name, names, _NEAR)
+    if found:
+        return f"did you mean {' or '.join(map(repr, found))}?"
+    if not names:
+        return "there is none"
+    return f"known are {', '.join(names)}" if len(names) <= _LISTED else "docs/settings.md lists what there is"
 
 
 def scoring(default: T) -> T:

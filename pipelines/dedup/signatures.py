@@ -24,7 +24,7 @@ class Settings:
 
     shingle_words: int = 5  # FineWeb: 5-grams
     bands: int = 14  # FineWeb: 112 hash functions in 14 buckets of 8
-    rows: int = 8
+    rows: int = 8  # hash functions in each of these buckets
     seed: int = 1  # datasketch's default: signatures can be compared with its own
 
     def __post_init__(self) -> None:

@@ -3,11 +3,9 @@
 import contextlib
 import logging
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -16,44 +14,14 @@ from gristmill.core.errors import EnvironmentProblemError
 from pipelines.spark import class_archive
 from pipelines.spark.java import find_java, write_shim
 from pipelines.spark.processes import children, end, scratch_folder
+from pipelines.spark.settings import TASK_ATTEMPTS, SparkSettings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 MASTER_VARIABLE = "GRISTMILL_SPARK_MASTER"
-TASK_ATTEMPTS = 4  # Spark's own default on a cluster; a local master has 1 unless told
 JVM_FAREWELL_SECONDS = 5.0  # it leaves when its standard input ends; what stays is ended by force
-_LOCAL = re.compile(r"local(\[(\d+|\*)\])?")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-@dataclass(frozen=True)
-class SparkSettings:
-    """How Spark is started; section `spark` of the settings file."""
-
-    master: str = "local[*]"  # or spark://host:7077; GRISTMILL_SPARK_MASTER where the flag is not given
-    driver_memory: str = "1g"
-    shuffle_partitions: int = 8  # per local core this is plenty; raise it with the cluster
-
-    def __post_init__(self) -> None:
-        is_cluster = self.master.startswith(("spark://", "k8s://")) or self.master == "yarn"
-        if not (is_cluster or re.fullmatch(r"local(\[(\d+|\*)(,\d+)?\])?", self.master)):
-            raise ValueError(f"master is {self.master!r}; give local[N], spark://host:port, yarn or k8s://…")
-        if not re.fullmatch(r"\d+[kmgtKMGT]?", self.driver_memory):
-            raise ValueError(f"driver_memory is {self.driver_memory!r}; give a size such as 2g")
-        if self.shuffle_partitions < 1:
-            raise ValueError(f"shuffle_partitions is {self.shuffle_partitions}; give 1 or more")
-
-    @property
-    def is_local(self) -> bool:
-        """Whether Spark runs in one JVM on this machine."""
-        return self.master.startswith("local")
-
-    @property
-    def retrying_master(self) -> str:
-        """The master, told to try a task again when its Python worker died."""
-        match = _LOCAL.fullmatch(self.master)
-        return self.master if match is None else f"local[{match[2] or 1},{TASK_ATTEMPTS}]"
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from assets.config import config_of, config_type, field_comments
+from assets.config import config_of, config_type
+from gristmill.core.field_docs import field_comments
 from gristmill.core.settings import build
 from pipelines.stages import STAGES
 from training import arguments
