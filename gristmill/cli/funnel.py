@@ -21,7 +21,8 @@ def funnel(
         typer.Option(
             "--set",
             metavar="STAGE.SETTING=VALUE",
-            help="What if? A setting or a reason, such as quality.min_words=30 or language.languages='[en, de]'; "
+            # Rich would take the list for markup and leave it out.
+            help="What if? A setting or a reason, such as quality.min_words=30 or language.languages='\\[en, de]'; "
             "answered from stored signals, nothing is run. May be given more than once.",
         ),
     ] = None,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pipelines.report.sides import ChangedDocument, StageChange
     from pipelines.report.whatif import WhatIf
 _URL_SHOWN = 50
+_TEXT_COLUMN = "#unedited text kept"
 
 
 def print_what_if(out: Console, answer: "WhatIf") -> None:
@@ -18,7 +19,7 @@ def print_what_if(out: Console, answer: "WhatIf") -> None:
         f"{plain(c['setting'])} of {c['stage']} were {_value(c['after'])} instead of {_value(c['before'])}"
         for c in answer.changes
     )
-    shown = table("stage", "#in", "#kept", "#change", "#text kept", "reasons whose counts change")
+    shown = table("stage", "#in", "#kept", "#change", _TEXT_COLUMN, "reasons whose counts change")
     shown.title = f"{plain(answer.corpus)}: what if {changes}"
     for stage in answer.stages:
         shown.add_row(*_row(stage))
@@ -29,7 +30,8 @@ def print_what_if(out: Console, answer: "WhatIf") -> None:
     if answer.documents:
         out.print(_documents(answer.documents))
     out.print(
-        f"[dim]answered in {answer.seconds:.1f} s from stored signals; nothing has been changed. To have it so, write "
+        f"[dim]unedited text: before lines are cut from it; `gristmill funnel {plain(answer.corpus)}` counts what is "
+        f"left. Answered in {answer.seconds:.1f} s from stored signals; nothing has been changed. To have it so, write "
         f"it into the settings file and run the corpus again: only the decision is made again.[/]"
     )
 
@@ -54,7 +56,7 @@ def _row(stage: "StageChange") -> tuple[str, ...]:
         _arrow(before.documents_in, after.documents_in),
         _arrow(before.documents_kept, after.documents_kept),
         f"[{'green' if difference > 0 else 'red'}]{difference:+,}[/]" if difference else "0",
-        _bytes(before.text_bytes_kept, after.text_bytes_kept),
+        _bytes(before.unedited_bytes_kept, after.unedited_bytes_kept),
         ", ".join(reasons),
     )
 
@@ -66,6 +68,7 @@ def _sentences(stage: "StageChange") -> list[str]:
             f"[bold]{stage.stage}[/]: {stage.come_in:,} would come in, {stage.drop_out:,} would drop out, "
             f"{stage.other_reason:,} would be rejected for another reason"
         )
+    lines += [f"[yellow]{stage.stage}: {plain(line)}[/]" for line in stage.unmeasured]
     if stage.lost_representatives:
         lines.append(
             f"[bold]{stage.stage}[/]: {stage.lost_representatives:,} of those that drop out stand for a cluster of "

@@ -61,6 +61,8 @@ def parse_change(given: str) -> Change:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise SettingsError(f"--set {given}: {text!r} is no value in YAML, such as 30, true or [en, de]") from None
+    if value is None:  # which would mean "the default" without saying so
+        raise SettingsError(f"--set {given}: there is no value behind the '='; give one, such as quality.min_words=30")
     setting, key = _setting(stage, module, name, given)
     if setting in scoring_names(module.Settings):
         raise SettingsError(

@@ -24,7 +24,9 @@ class Count:
     documents_in: int = 0
     documents_kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter[str])
-    text_bytes_kept: int | None = None  # before lines are edited; None where nothing stored says it
+    # Of the texts as they come in: `funnel` counts what is left of them when lines have been edited. None where
+    # nothing stored says it.
+    unedited_bytes_kept: int | None = None
 
 
 @dataclass
@@ -41,6 +43,7 @@ class StageChange:
     not_seen: int = 0  # would come in from the stages before: this one has never seen them
     lost_representatives: int = 0  # of clusters: another document of each would be kept in their place
     segments_out: tuple[str, ...] = ()  # not run, or out of date: they are not counted
+    unmeasured: tuple[str, ...] = ()  # changes of limits on a signal that no document has, and the way out
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def add(count: Count, rows: int, kept: int, reasons: Counter[str], text_bytes: i
     count.documents_kept += kept
     count.reasons.update(reasons)
     if text_bytes is not None:
-        count.text_bytes_kept = (count.text_bytes_kept or 0) + text_bytes
+        count.unedited_bytes_kept = (count.unedited_bytes_kept or 0) + text_bytes
 
 
 def _sum(sizes: Any, mask: Any) -> int:

@@ -22,6 +22,7 @@ from pipelines.crawl.corpora import load_corpus
 from pipelines.judging import BROKEN_REASON
 from pipelines.report.changes import Change, apply, parse_change
 from pipelines.report.sides import EXAMPLES, ChangedDocument, Count, Sides, StageChange, add, least
+from pipelines.report.unmeasured import Unmeasured
 from pipelines.stages import STAGES, Stage
 
 _ROWS = 1 << 16  # of signals at a time
@@ -85,6 +86,7 @@ class _Walk:
         self.stages = {row.name: StageChange(row.name) for row in STAGES if row.kind in _FOLLOWED}
         self.documents: list[ChangedDocument] = []
         self.described: dict[str, dict[str, Any]] = {}
+        self._unmeasured: dict[str, Unmeasured] = {}
 
     def segment(self, segment: str) -> None:
         partition = Partition(self._corpus, segment)
@@ -145,16 +147,20 @@ class _Walk:
                 {"stage": row.name, "setting": c.name, "before": c.old(before), "after": c.old(after)},
             )
         change.is_decided = True
+        made = Unmeasured(module, before, after, self._changes[row.name])
+        unmeasured = self._unmeasured.setdefault(row.name, made)  # one for all segments
         counted = Count()
         lost: list[Any] = []
         come_in = 0
         for signals in _signals(self._layout, row, partition, report):
+            unmeasured.look(signals)
             sides = Sides(module, signals, before, after, gone)
             sides.count(change, counted)
             lost.append(signals.column("doc_id").filter(sides.is_lost))
             come_in += int(sides.come_in.sum())
             self.documents += sides.examples(module, before, after, row.name, partition.segment or "")
             self.documents = least(self.documents, EXAMPLES)
+        change.unmeasured = tuple(unmeasured.lines(row.name))
         counted.reasons.pop(BROKEN_REASON, None)  # may be of `edit`, which is not asked here
         expected = {reason: n for reason, n in report["rows_rejected"].items() if reason != BROKEN_REASON}
         if counted.documents_in != report["rows_in"] or dict(counted.reasons) != expected:

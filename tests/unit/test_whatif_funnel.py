@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,22 @@ from pipelines.report.changes import parse_change, setting_of_reason
 from pipelines.report.whatif import WhatIf, what_if
 
 
-@pytest.fixture
-def corpus(layout: Layout, tmp_path: Path) -> Layout:
-    """Two stages materialized over made-up texts."""
-    register(layout, tmp_path / "crawl")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of two stages materialized over made-up texts."""
+    folder = tmp_path_factory.mktemp("made")
+    layout = Layout(str(folder / "home"))
+    register(layout, folder / "crawl")
     write_extracted(layout, [texts(500), texts(60, seed=8), []])
     for name in (LANGUAGE, QUALITY):
         run_stage(layout, name)
+    return folder / "home"
+
+
+@pytest.fixture
+def corpus(made: Path, layout: Layout) -> Layout:
+    """A copy of it, to be changed."""
+    shutil.copytree(made, layout.root, dirs_exist_ok=True)
     return layout
 
 
@@ -145,6 +155,8 @@ def test_every_limit_has_its_setting() -> None:
         ("quality.stop_words=[a]", "stop_words changes what is measured"),
         ("language.model_path=x", "model_path changes what is measured"),
         ("quality.min_wrods=3", "'min_wrods' of quality_filtered_documents is unknown; near it are min_words"),
+        ("language.threshold=", "there is no value behind the '='"),
+        ("quality.min_words=null", "there is no value behind the '='"),
         ("quality.min_words=[", "is no value in YAML"),
         ("quality.gopher_repetition.empty=3", "follows from no single setting"),
     ],
@@ -160,6 +172,34 @@ def test_a_wrong_change_is_one_line(given: str, line: str) -> None:
 def test_a_wrong_value_is_one_line(corpus: Layout, value: str, line: str) -> None:
     with pytest.raises(SettingsError, match=line):
         what_if(corpus, "toy", [f"quality.min_words={value}"])
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("classifier_threshold=0.5", "classifier_threshold decides on classifier_score, which no document has: set "),
+        ("min_contaminated_ngrams=3", "set evaluation_sets in the settings file and run quality_filtered_documents"),
+        (
+            "max_explicit_hits=3",
+            "decides on explicit_hits, which no document has: set explicit_words",
+        ),
+        ("max_boilerplate_share=0.5", "set boilerplate_phrases in"),
+        ("perplexity_cutoffs.en=[1, 2]", "set perplexity_models in"),
+    ],
+)
+def test_a_limit_on_what_was_never_measured_says_so(corpus: Layout, given: str, line: str) -> None:
+    answer = what_if(corpus, "toy", [f"quality.{given}", "quality.min_words=120", "language.threshold=0.5"])
+    (said,) = stage_of(answer, QUALITY).unmeasured
+    assert line in said
+    assert stage_of(answer, LANGUAGE).unmeasured == ()
+    printed = CliRunner().invoke(app, ["funnel", "toy", "--set", f"quality.{given}", "--home", corpus.root])
+    assert printed.exit_code == 0, printed.output
+    assert " ".join(said.split()) in " ".join(printed.output.split())
+
+
+def test_the_help_shows_the_list_of_its_example() -> None:
+    printed = CliRunner().invoke(app, ["funnel", "--help"])
+    assert "language.languages='[en, de]'" in " ".join(printed.output.replace("│", " ").split())
 
 
 def test_what_is_not_there_says_what_to_run(layout: Layout, tmp_path: Path) -> None:
@@ -192,7 +232,14 @@ def test_the_command_prints_tables_or_json(corpus: Layout) -> None:
     command = ["funnel", "toy", "--set", "quality.min_words=120", "--home", corpus.root]
     printed = CliRunner().invoke(app, command)
     assert printed.exit_code == 0, printed.output
-    for words in ("what if min_words of", "were 120 instead of 50", "would drop out", "too_few_words", "answered in"):
+    for words in (
+        "what if min_words of",
+        "were 120 instead of 50",
+        "would drop out",
+        "too_few_words",
+        "unedited text",
+        "nswered in",
+    ):
         assert words in printed.output
     value = json.loads(CliRunner().invoke(app, [*command, "--json"]).output)
     assert {"corpus", "changes", "stages", "documents", "seconds"} == set(value)
