@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from gristmill.core.errors import CorpusError
@@ -18,7 +19,7 @@ from pipelines.crawl.markup import MarkupSettings
 from pipelines.crawl.optout import opt_out
 from pipelines.crawl.plain_text import as_written
 from pipelines.crawl.prescan import language_tag
-from pipelines.crawl.records import read_records
+from pipelines.crawl.records import RECORD_SCHEMA, read_records
 from pipelines.crawl.sandbox import Answer, Limits, run_in_child
 from pipelines.decisions import verdicts
 from pipelines.parts import PartTask
@@ -39,6 +40,7 @@ _FEED_START = re.compile(
     rb"(?:\xef\xbb\xbf)?(?:[\t\n\x0c\r ]++|<!--.*?-->|<\?[^>]*+>|<![^>]*+>)*+<(?:rss|feed|rdf:RDF)[\s>]", re.DOTALL
 )
 _FEED_BYTES = 1024
+_OTHER_STARTS = (b"%PDF-", b"\x89PNG\r\n", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b\x08")
 # MIME Sniffing, 5.1: a server that says one of these says nothing.
 _UNKNOWN_TYPES = (None, "unknown/unknown", "application/unknown", "*/*")
 
@@ -127,6 +129,13 @@ _SCRATCH = pa.schema(
 )
 SCHEMA = pa.schema([*DOCUMENT_SCHEMA, *_SIGNALS, *_SCRATCH])
 """What `score` returns; all but the scratch columns is what the stage writes."""
+# Columns that are handed on as they came, by what they were called; and those that are looked at row by row.
+_SAME = {name: name for name in SCHEMA.names if name in RECORD_SCHEMA.names and name[0] != "_" and name != "charset"}
+_SAME["html_bytes"] = "body_bytes"
+_READ = [
+    *("url", "http_status", "content_type", "charset"),
+    *(name for name in RECORD_SCHEMA.names if name[0] == "_" and name != "_body"),
+]
 
 
 def read(task: PartTask, settings: Settings, tally: Counter[str]) -> Iterator[pa.RecordBatch]:
@@ -162,7 +171,9 @@ def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     The checks that cost nothing come first, and a page that fails one is not parsed. What is parsed is parsed in a
     child process, see `pipelines.crawl.sandbox`.
     """
-    rows = batch.to_pylist()
+    rows = batch.select(_READ).to_pylist()
+    for row, body in zip(rows, _views(batch.column("_body")), strict=True):
+        row["_body"] = body
     blocked = hosts.open_lists(settings.blocked_hosts, settings.blocked_categories)
     pages = [row for row in rows if _is_to_parse(row, settings, blocked)]
     requests = [({"url": row["url"], "charset": row["charset"]}, row["_body"]) for row in pages]
@@ -170,10 +181,31 @@ def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     answers = run_in_child("pipelines.crawl.pages:open_reader", _markup_values(settings), limits, requests)
     for row, answer in zip(pages, answers, strict=True):
         _take(row, answer, settings)
+    least = max(settings.min_characters, 1)
     for row in rows:
-        if row["_reason"] is None and len(row["text"]) < max(settings.min_characters, 1):
-            row.update(_reason="empty", _score=float(len(row["text"])), _threshold=float(settings.min_characters))
-    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+        if row["_reason"] is None and (length := _length(row["text"], least)) < least:
+            row.update(_reason="empty", _score=float(length), _threshold=float(settings.min_characters))
+    columns = [
+        batch.column(_SAME[f.name]) if f.name in _SAME else pa.array([row.get(f.name) for row in rows], f.type)
+        for f in SCHEMA
+    ]
+    return pa.record_batch(columns, schema=SCHEMA)
+
+
+def _views(column: Any) -> list[memoryview | None]:
+    """The values of a large_binary column where they lie: a copy of every page costs more than all else done here."""
+    if not len(column):
+        return []
+    _, offsets, data = column.buffers()
+    whole = memoryview(data if data is not None else b"")
+    at = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1].tolist()
+    is_valid = column.is_valid().to_pylist()
+    return [whole[at[i] : at[i + 1]] if valid else None for i, valid in enumerate(is_valid)]
+
+
+def _length(text: str | bytes, enough: int) -> int:
+    """Characters of `text`, which is UTF-8 where it is bytes; of what is long `enough` at least so many."""
+    return len(text) if isinstance(text, str) or len(text) >= 4 * enough else len(text.decode())
 
 
 def _markup_values(settings: Settings) -> dict[str, Any]:
@@ -200,7 +232,7 @@ def tally(batch: pa.RecordBatch) -> dict[str, int]:
 
 def _is_to_parse(row: dict[str, Any], settings: Settings, blocked: hosts.BlockedHosts | None) -> bool:
     """Say whether `row` is HTML that nothing speaks against so far; fill it where it is something else."""
-    row["html_bytes"], row["_reason"] = row["body_bytes"], row["_broken"]
+    row["_reason"] = row["_broken"]
     row["html_language"] = language_tag(row["_content_language"])
     if row["_reason"] is None:
         reason, score_, threshold = _by_header(row, settings, blocked)
@@ -208,7 +240,7 @@ def _is_to_parse(row: dict[str, Any], settings: Settings, blocked: hosts.Blocked
     if row["_reason"] is not None:
         return False
     if row["_is_text"]:
-        text, row["charset"] = decode_html(row["_body"], row["charset"])
+        text, row["charset"] = decode_html(bytes(row["_body"]), row["charset"])
         row.update(text=as_written(text), title=row["_title"], extractor="none")
     return not row["_is_text"]
 
@@ -235,7 +267,7 @@ def _by_header(
 
 
 def _is_wanted_type(row: dict[str, Any], settings: Settings) -> bool:
-    body: bytes = row["_body"]
+    body: memoryview = row["_body"]
     if row["content_type"] in _UNKNOWN_TYPES:
         return _HTML_START.match(body) is not None
     if row["content_type"] not in settings.content_types:
@@ -243,7 +275,7 @@ def _is_wanted_type(row: dict[str, Any], settings: Settings) -> bool:
     if row["content_type"] == "text/html" and _FEED_START.match(body[:_FEED_BYTES]):
         return False
     # A server that calls everything HTML is believed unless the first bytes are another format's signature.
-    return not body.startswith((b"%PDF-", b"\x89PNG\r\n", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b\x08"))
+    return not bytes(body[:8]).startswith(_OTHER_STARTS)
 
 
 def _take(row: dict[str, Any], answer: Answer, settings: Settings) -> None:
@@ -255,7 +287,7 @@ def _take(row: dict[str, Any], answer: Answer, settings: Settings) -> None:
     if "reason" in facts:
         row.update({f"_{name}": facts.get(name) for name in ("reason", "score", "threshold", "detail")})
         return
-    row.update(text=answer.payload.decode(), title=facts["title"], extractor=facts["extractor"])
+    row.update(text=answer.payload, title=facts["title"], extractor=facts["extractor"])
     row.update(canonical_url=facts["canonical_url"], html_language=facts["language"] or row["html_language"])
     detail = opt_out(facts["robots"], facts["tdm"], settings, facts["tdm_policy"])
     if detail is not None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from gristmill.core.layout import Layout
@@ -83,7 +84,6 @@ def _batch(corpus: str, file: CrawlFile, rows: list[Row]) -> pa.RecordBatch:
         "charset": [row.charset for row in rows],
         "warc_record": [row.number for row in rows],
         "body_bytes": [None if row.body is None else len(row.body) for row in rows],
-        "_body": [row.body for row in rows],
         "_title": [row.title for row in rows],
         "_is_text": [row.is_text for row in rows],
         "_is_revisit": [row.is_revisit for row in rows],
@@ -96,4 +96,18 @@ def _batch(corpus: str, file: CrawlFile, rows: list[Row]) -> pa.RecordBatch:
         "_threshold": [row.threshold for row in rows],
         "_detail": [row.detail for row in rows],
     }
-    return pa.record_batch([pa.array(columns[f.name], f.type) for f in RECORD_SCHEMA], schema=RECORD_SCHEMA)
+    bodies = _large_binary([row.body for row in rows])
+    return pa.record_batch(
+        [bodies if f.name == "_body" else pa.array(columns[f.name], f.type) for f in RECORD_SCHEMA],
+        schema=RECORD_SCHEMA,
+    )
+
+
+def _large_binary(values: list[bytes | None]) -> Any:
+    """A large_binary array; pyarrow's own conversion makes room for megabytes by copying them again and again."""
+    held = [value or b"" for value in values]
+    offsets = np.zeros(len(held) + 1, np.int64)
+    np.cumsum([len(value) for value in held], out=offsets[1:])
+    is_valid = pa.array([value is not None for value in values], pa.bool_()).buffers()[1]
+    buffers = [is_valid, pa.py_buffer(offsets), pa.py_buffer(b"".join(held))]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(held), buffers)

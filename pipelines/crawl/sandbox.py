@@ -4,7 +4,8 @@ native parser costs that page and nothing else.
 Pages go through a pipe in order and their answers come back in order. The kernel counts the CPU time of the child
 (ITIMER_PROF: user and system time, so that a loaded or a stopped machine drops nothing) and ends it where one page
 takes more than allowed; whichever page had no answer then is the culprit. What ended for another reason is tried
-once more in a fresh child by itself: a verdict never depends on the neighbours.
+once more in a fresh child by itself, unless it was the first that its child read: a verdict never depends on the
+neighbours.
 
 The child is a new program, not a fork: a Spark worker and pyarrow have threads, whose locks a fork would copy.
 It holds nothing but pipes, and ends when its parent does, however that ends.
@@ -23,9 +24,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 _FRAME = struct.Struct("<II")  # bytes of JSON, bytes of payload
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_BUFFERS = 64  # that one call writes
+_GARBAGE = 50_000  # containers that a page's tables of tags may need at once without a search for cycles
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _END_SECONDS = 10  # for a child that was told to end to be gone, before it is killed
@@ -66,6 +71,7 @@ class Sandbox:
         self._child: subprocess.Popen[bytes] | None = None
         self._received = bytearray()
         self._is_gone = False
+        self._is_fresh = True  # no page was read yet by the child
         self._ended_cpu = self._child_cpu = 0.0
         self._first_peak = 0  # of the child when it was ready; Linux hands the parent's on to it
 
@@ -79,7 +85,7 @@ class Sandbox:
         """Of the child, where there is one."""
         return self._child.pid if self._child else None
 
-    def run(self, requests: Sequence[tuple[dict[str, Any], bytes]]) -> list[Answer]:
+    def run(self, requests: Sequence[tuple[dict[str, Any], bytes | memoryview]]) -> list[Answer]:
         """The answers to `requests` (JSON-ready facts and a payload each), in their order.
 
         Raises:
@@ -118,11 +124,11 @@ class Sandbox:
                     pipe.close()
             child.returncode = 0  # not ours to wait for
 
-    def _judge(self, request: tuple[dict[str, Any], bytes]) -> Answer:
+    def _judge(self, request: tuple[dict[str, Any], bytes | memoryview]) -> Answer:
         """What became of the first request without an answer, alone in a fresh child unless its time was up."""
-        ended, _ = self._end()
-        peak = 0
-        if ended != -signal.SIGPROF:
+        is_final = self._is_fresh and self._is_gone
+        ended, peak = self._end()
+        if ended != -signal.SIGPROF and not is_final:
             alone = self._converse([request], is_final=True)
             if alone and alone[0].broken == "broken_memory":
                 self._end()
@@ -167,7 +173,7 @@ class Sandbox:
             "cpu_seconds": self._limits.cpu_seconds,
             "memory_bytes": self._limits.memory_bytes,
         }
-        self._is_gone = False
+        self._is_gone, self._is_fresh = False, True
         _send(child.stdin.fileno(), deque([memoryview(_frame(facts, b"")[0])]))
         ready = self._receive_one()
         if not ready:
@@ -188,7 +194,9 @@ class Sandbox:
             self._received += data
         return answers
 
-    def _converse(self, requests: Sequence[tuple[dict[str, Any], bytes]], *, is_final: bool = False) -> list[Answer]:
+    def _converse(
+        self, requests: Sequence[tuple[dict[str, Any], bytes | memoryview]], *, is_final: bool = False
+    ) -> list[Answer]:
         """Send and receive at once; fewer answers than requests where the child ended or ran out of memory.
 
         Earlier pages may have left too little room, so that only a child of its own (`is_final`) has the last word.
@@ -217,6 +225,7 @@ class Sandbox:
                     if answer.broken == "broken_memory" and not is_final:
                         return answers
                     answers.append(answer)
+                    self._is_fresh = False
         return answers
 
     def _take(self) -> list[Answer]:
@@ -231,9 +240,9 @@ class Sandbox:
                 break
             facts: dict[str, Any] = json.loads(received[at + _FRAME.size : middle])
             self._child_cpu = facts.pop("_cpu")
-            answers.append(
-                Answer(facts, bytes(received[middle:end]), facts.pop("_broken", None), facts.pop("_why", None))
-            )
+            with memoryview(received) as view:
+                payload = bytes(view[middle:end])
+            answers.append(Answer(facts, payload, facts.pop("_broken", None), facts.pop("_why", None)))
             at = end
         del received[:at]
         return answers
@@ -251,8 +260,8 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _frame(facts: dict[str, Any], payload: bytes) -> tuple[bytes, bytes]:
-    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+def _frame(facts: dict[str, Any], payload: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
+    text = _to_json(facts).encode("utf-8", "surrogatepass")
     return _FRAME.pack(len(text), len(payload)) + text, payload
 
 
@@ -260,11 +269,12 @@ def _send(pipe: int, unsent: deque[memoryview]) -> bool:
     """Write what the pipe takes; False when nothing is left to write or nobody reads."""
     try:
         while unsent:
-            written = os.write(pipe, unsent[0])
-            if written < len(unsent[0]):
+            written = os.writev(pipe, list(islice(unsent, _BUFFERS)))
+            while unsent and written >= len(unsent[0]):
+                written -= len(unsent.popleft())
+            if written:
                 unsent[0] = unsent[0][written:]
                 return True
-            unsent.popleft()
     except BlockingIOError:
         return True
     except BrokenPipeError:
@@ -288,6 +298,7 @@ def _widen(pipe: int) -> None:
 
 def serve() -> None:
     """The child's program: answer requests until there are no more."""
+    import gc
     import importlib
     import resource
 
@@ -307,6 +318,8 @@ def serve() -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)  # the last words of a crash: the parent says what happened
     _limit_memory(int(start["memory_bytes"]))
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
     while request := _receive(requests):
         signal.setitimer(signal.ITIMER_PROF, float(start["cpu_seconds"]))
         try:
@@ -372,7 +385,10 @@ _shared = _Shared()
 
 
 def run_in_child(
-    function: str, settings: dict[str, Any], limits: Limits, requests: Sequence[tuple[dict[str, Any], bytes]]
+    function: str,
+    settings: dict[str, Any],
+    limits: Limits,
+    requests: Sequence[tuple[dict[str, Any], bytes | memoryview]],
 ) -> list[Answer]:
     """As `Sandbox.run`, in a child that is kept for the next call with the same arguments."""
     if not requests:
