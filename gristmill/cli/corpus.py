@@ -1,24 +1,20 @@
 """`gristmill corpus add` and `gristmill corpus list`."""
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gristmill.cli.output import HomeOption, JsonOption, console, plain, print_json, table
+from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
 from gristmill.core.errors import CorpusError
 from gristmill.core.layout import Layout
+from pipelines.recipes import built_in
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipelines.crawl.corpora import Corpus
     from pipelines.crawl.kinds import Kind
-
-
-def _recipes() -> str:
-    """The built-in recipes, by their files: nothing heavy is imported for a line of help."""
-    folder = Path(__file__).parents[2] / "pipelines" / "recipes"
-    return ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
 app = typer.Typer(help="Register corpora, and see which there are.", no_args_is_help=True)
@@ -40,7 +36,8 @@ def add(
         bool, typer.Option("--replace", help="Take the place of a corpus that has other files.")
     ] = False,
     recipe: Annotated[
-        str | None, typer.Option(help=f"Settings of this corpus alone: a YAML file, or {_recipes()}; none for none.")
+        str | None,
+        typer.Option(help=f"Settings of this corpus alone: a YAML file, or {', '.join(built_in())}; none for none."),
     ] = None,
     hosts: Annotated[
         list[str] | None, typer.Option("--host", help="Pages of a crawl on this host; *.x.org takes those below it.")
@@ -61,11 +58,12 @@ def add(
 ) -> None:
     """Register files as a corpus, and its segments as partitions in Dagster."""
     from pipelines.crawl.commoncrawl import CrawlChoice
-    from pipelines.crawl.corpora import add_corpus
+    from pipelines.crawl.corpora import add_corpus, known_corpus
     from pipelines.crawl.page_filter import page_filter
 
     pages = page_filter(hosts or (), tlds or (), languages or (), mimes or (), limit)
     layout = Layout(home)
+    before = known_corpus(layout, name)
     corpus = add_corpus(
         layout, name, paths or [], kind=_kind(kind), segments=segments, is_replacing=is_replacing, recipe=recipe,
         choice=CrawlChoice(pages, max_files),
@@ -79,15 +77,21 @@ def add(
                 "files": len(corpus.files),
                 "bytes": corpus.bytes,
                 "recipe": _recipe(corpus),
+                "recipe_before": _recipe(before) if before else None,
                 "skipped": [{"path": s.path, "reason": s.reason} for s in corpus.skipped],
             }
         )
         return
     out = console()
     out.print(
-        f"corpus [bold]{plain(corpus.name)}[/]: {len(corpus.files):,} files, {_size(corpus.bytes)}, "
-        f"{len(corpus.segments)} segments" + (f", recipe {plain(corpus.recipe.name)}" if corpus.recipe else "")
+        f"corpus [bold]{plain(corpus.name)}[/]: {counted(len(corpus.files), 'file')}, {_size(corpus.bytes)}, "
+        f"{counted(len(corpus.segments), 'segment')}"
+        + (f", recipe {plain(corpus.recipe.name)}" if corpus.recipe else "")
     )
+    if segments is not None and len(corpus.segments) < segments:
+        out.print(f"  {segments:,} segments were asked for; a file is the least that a segment can have")
+    if before is not None and before.recipe != corpus.recipe:
+        _print_recipe_change(out, layout, before, corpus)
     for skipped in corpus.skipped:
         out.print(f"  left out {plain(skipped.path)}: {plain(skipped.reason)}")
     out.print(f"next: gristmill run {corpus.name} --through token_shards")
@@ -135,6 +139,17 @@ def list_(home: HomeOption = None, is_json: JsonOption = False) -> None:
             ", ".join(f"{stage} {n}" for stage, n in stages.items()) or "nothing yet",
         )
     console().print(shown)
+
+
+def _print_recipe_change(out: "Console", layout: Layout, before: "Corpus", corpus: "Corpus") -> None:
+    from pipelines.report.recipe_change import stages_to_repeat
+
+    now = plain(_recipe(corpus) or "none")
+    same_name = " of other content" if _recipe(corpus) == _recipe(before) else ""
+    out.print(f"  recipe: was {plain(_recipe(before) or 'none')}, is {now}{same_name}")
+    for row in stages_to_repeat(layout, corpus, before.recipe):
+        how = "run again" if row.is_measured_again else "decided again from its signals"
+        out.print(f"  {row.stage} will be {how}, and what is made of it: {', '.join(row.settings)}")
 
 
 def offer_partitions(layout: Layout, corpus: "Corpus") -> None:

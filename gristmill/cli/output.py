@@ -43,3 +43,8 @@ def plain(value: Any) -> str:
     from rich.markup import escape
 
     return escape(str(value))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 file, 2 files."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

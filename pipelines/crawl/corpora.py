@@ -121,9 +121,18 @@ def load_corpus(layout: Layout, name: str) -> Corpus:
     return corpus
 
 
+def known_corpus(layout: Layout, name: str) -> Corpus | None:
+    """The registration of corpus `name`; None where there is none.
+
+    Raises:
+        CorpusError: it can't be read.
+    """
+    return _read(layout, name) if is_safe_name(name) else None
+
+
 def recipe_of(layout: Layout, name: str) -> Recipe | None:
     """The recipe of a corpus; None where it has none, or was never registered (data put there by hand)."""
-    corpus = _read(layout, name) if is_safe_name(name) else None
+    corpus = known_corpus(layout, name)
     return corpus.recipe if corpus is not None else None
 
 

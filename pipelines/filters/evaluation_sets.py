@@ -155,7 +155,7 @@ def _load(
     owners: list[int] = []
     for owner, (name, path, _, _) in enumerate(states):
         before = len(texts)
-        texts.extend(read_items(name, path, fields))
+        texts.extend(read_items(f"evaluation set {name}", path, fields))
         if len(texts) == before:
             wanted = f"in {', '.join(fields)}" if fields else "in any field"
             raise SettingsError(f"evaluation set {name}: {path} holds no text {wanted}; name other evaluation_fields")
@@ -186,8 +186,17 @@ def _table(length: int, hashes: Hashes, owners: npt.NDArray[np.int16], starts: n
     return Ngrams(length, hashes[is_first], owners[is_first], starts[is_first])
 
 
-def read_items(name: str, path: str, fields: tuple[str, ...]) -> Iterator[str]:
-    """The texts of an evaluation set: every text in the chosen fields, those inside lists and objects too."""
+def read_items(subject: str, path: str, fields: tuple[str, ...]) -> Iterator[str]:
+    """The texts of a file of items: every text in the chosen fields, those inside lists and objects too.
+
+    Args:
+        subject: what the file is to a person, for error lines.
+        path: JSON lines, Parquet, or text with an item per line.
+        fields: of JSON and Parquet items; empty: all.
+
+    Raises:
+        SettingsError: the file is missing or damaged.
+    """
     ending = "".join(Path(path).suffixes[-2:]).lower()
     try:
         if ending.endswith(".parquet"):
@@ -204,11 +213,11 @@ def read_items(name: str, path: str, fields: tuple[str, ...]) -> Iterator[str]:
                 try:
                     yield from _strings(json.loads(line), fields)
                 except (json.JSONDecodeError, RecursionError) as error:
-                    raise SettingsError(f"evaluation set {name}: {path}, line {number} is not JSON ({error})") from None
+                    raise SettingsError(f"{subject}: {path}, line {number} is not JSON ({error})") from None
     except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SettingsError(
-            f"evaluation set {name}: {path} can't be read ({reason}); give JSON lines, Parquet or text, .gz or not"
+            f"{subject}: {path} can't be read ({reason}); give JSON lines, Parquet or text, .gz or not"
         ) from None
 
 

@@ -163,7 +163,7 @@ def train(texts: Iterable[str], target: Path, order: int = 5, pieces: Any = None
 def read_texts(paths: Iterable[str]) -> Iterator[str]:
     """The texts of text files (by line), JSON lines and Parquet files (field `text`)."""
     for path in paths:
-        yield from read_items("to train on", path, _TEXT_FIELD)
+        yield from read_items("text to train on", path, _TEXT_FIELD)
 
 
 def main(arguments: list[str] | None = None) -> int:

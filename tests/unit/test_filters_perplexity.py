@@ -210,6 +210,14 @@ def test_no_trainer_and_no_text_are_one_line(
     monkeypatch.setenv(perplexity_training.TRAINER_VARIABLE, str(tmp_path))
     assert perplexity_training.main([str(source), "--to", str(tmp_path / "m.arpa")]) == 2
     assert "no text to train" in capsys.readouterr().err
+    for content, says in ((None, "can't be read"), ('{"text": ', "line 1 is not JSON")):
+        bad = tmp_path / "bad.jsonl"
+        if content:
+            bad.write_text(content)
+        assert perplexity_training.main([str(bad), "--to", str(tmp_path / "m.arpa")]) == 2
+        line = capsys.readouterr().err
+        assert line.startswith(f"error: text to train on: {bad}")
+        assert says in line
     source.write_text('{"text": "some words"}\n')
     assert perplexity_training.main([str(source), "--to", str(tmp_path / "m.arpa")]) == 2
     assert "lmplz ended with 3: all is lost" in capsys.readouterr().err
