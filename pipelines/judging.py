@@ -15,7 +15,7 @@ import pyarrow as pa
 from gristmill.core.errors import GristmillError
 from pipelines.decisions import verdicts, with_column
 from pipelines.schema import VERDICT_SCHEMA
-from pipelines.signals import Memory, has_signals, joined, scored_from, signals_of, source_hashes
+from pipelines.signals import IDENTITY, KEYS, Memory, has_signals, joined, scored_from, signals_of, source_hashes
 
 BROKEN_REASON = "broken_row"
 _NOT_THE_ROWS = (MemoryError, OSError, GristmillError)
@@ -62,6 +62,8 @@ class Scorer:
             order[~new] = np.arange(signals.num_rows)
             order[new] = np.arange(signals.num_rows, batch.num_rows)
             signals = joined([signals, *fresh], pa.array(order))
+        for name in IDENTITY:  # may have changed where `score` does not read it
+            signals = with_column(signals, name, batch.column(name).cast(KEYS.field(name).type))
         yield Scored(scored_from(batch, signals), signals.column("broken_row"), signals)
 
     def _measured(self, batch: pa.RecordBatch, hashes: Any = None) -> Iterator[Scored]:

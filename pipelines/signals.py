@@ -34,6 +34,7 @@ KEYS = pa.schema(
     ]
 )
 """The columns every signals part begins with; those that `score` added or filled follow. Never page text."""
+IDENTITY = ("url", "warc_file", "warc_offset")  # of KEYS: as the source has them now, whenever a row was measured
 
 
 def has_signals(module: ModuleType) -> bool:

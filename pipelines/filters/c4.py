@@ -7,7 +7,7 @@ text of kept documents. FineWeb leaves the rule of terminal punctuation off, and
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,15 +95,14 @@ def edit_lines(
     is_kept = words.line_chunks >= settings.min_line_words
     counts["c4_lines"] = len(lines)
     edited: dict[int, str] = {}
-    if _is_plain(text, lines, settings):
-        counts["c4_few_word_lines"] = len(lines) - int(is_kept.sum())
-    else:
-        sizes = words.line_chunks.tolist()
-        for at, line in enumerate(lines):
-            new = _judged(line, sizes[at], settings, counts)
-            is_kept[at] = new is not None
-            if new is not None and new != line:
-                edited[at] = new
+    suspects = _suspects(lines, settings)
+    counts["c4_few_word_lines"] = len(lines) - int(is_kept.sum())
+    for at in suspects:
+        counts["c4_few_word_lines"] -= not is_kept[at]  # judged below
+        new = _judged(lines[at], int(words.line_chunks[at]), settings, counts)
+        is_kept[at] = new is not None
+        if new is not None and new != lines[at]:
+            edited[at] = new
     counts["c4_kept_lines"] = int(is_kept.sum())
     counts["c4_edited_lines"] = len(edited)
     is_as_it_was = is_kept.copy()
@@ -118,27 +117,49 @@ def edit_lines(
 def edited_text(text: str, settings: C4Settings) -> str:
     """The text of `edit_lines` alone: lines need no tokenizer, and a decision made again has nothing else to count."""
     lines = [line.strip() for line in text.splitlines()]
-    if _is_plain(text, lines, settings):
-        kept = [line for line in lines if len(line.split()) >= settings.min_line_words]
-    else:
-        counts = dict.fromkeys(COLUMNS, 0)
-        judged = (_judged(line, len(line.split()), settings, counts) for line in lines)
-        kept = [line for line in judged if line is not None]
-    return "\n".join(kept).strip()
+    counts = dict.fromkeys(COLUMNS, 0)
+    judged = {at: _judged(lines[at], len(lines[at].split()), settings, counts) for at in _suspects(lines, settings)}
+    kept = [
+        judged[at] if at in judged else line if len(line.split()) >= settings.min_line_words else None
+        for at, line in enumerate(lines)
+    ]
+    return "\n".join(line for line in kept if line is not None).strip()
 
 
-def _is_plain(text: str, lines: Sequence[str], settings: C4Settings) -> bool:
-    """Whether no line can meet any rule but that of too few words."""
-    if settings.is_requiring_terminal_punctuation or "{" in text:
-        return False
+def _suspects(lines: Sequence[str], settings: C4Settings) -> Sequence[int]:
+    """The lines that may meet any rule but that of too few words, in their order, each once."""
+    if settings.is_requiring_terminal_punctuation:
+        return range(len(lines))
+    text = "\n".join(lines)
+    found: set[int] = set()
     longest = settings.max_line_word_characters
-    if longest >= 0 and len(text) > longest and len(max(lines, key=len)) > longest:
-        return False
-    if settings.is_removing_citations and _CITATION.search(text):
-        return False
+    if longest >= 0 and len(text) > longest:
+        found.update(at for at, line in enumerate(lines) if len(line) > longest)
+    if settings.is_removing_citations:
+        found.update(_lines_at(text, (citation.start() for citation in _CITATION.finditer(text))))
     lower = text.lower()
-    phrases = ("lorem ipsum", *(("javascript",) if settings.is_dropping_javascript_lines else ()))
-    return not any(phrase in lower for phrase in (*phrases, *settings.policy_phrases))
+    javascript = ("javascript",) if settings.is_dropping_javascript_lines else ()
+    for needle in ("{", "lorem ipsum", *javascript, *settings.policy_phrases):
+        found.update(_lines_at(lower, _places(lower, needle)))
+    return sorted(found)
+
+
+def _places(text: str, needle: str) -> Iterator[int]:
+    """Where `needle` comes first in each line that has it."""
+    place = text.find(needle)
+    while place >= 0:
+        yield place
+        line_end = text.find("\n", place)
+        place = text.find(needle, line_end + 1) if line_end >= 0 else -1
+
+
+def _lines_at(text: str, places: Iterable[int]) -> Iterator[int]:
+    """The line of each of `places`, which ascend."""
+    line = position = 0
+    for place in places:
+        line += text.count("\n", position, place)
+        position = place
+        yield line
 
 
 def _judged(line: str, words: int, settings: C4Settings, counts: dict[str, int]) -> str | None:

@@ -1,7 +1,7 @@
 """What the filters ask of a whitespace-separated chunk, remembered as a row of numbers for each distinct chunk."""
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipelines.filters.chunk_tokens import ChunkTokenizer
 from pipelines.filters.punctuation import SYMBOLS
 
-CACHE_CHUNKS = 200_000  # distinct chunks remembered, about 60 MB; then the table starts afresh
+CACHE_CHUNKS = 200_000  # distinct chunks remembered, about 50 MB; then those that came once go
 CACHE_CHARACTERS = 8 << 20  # of these chunks together
 
 TOKENS, NON_SYMBOLS, NON_SYMBOL_CHARACTERS, ALPHABETIC, FIRST_TOKEN = range(5)
@@ -25,6 +25,7 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_SHIFT = np.uint64(29)
 _SHORT_TOKEN = 8
 _MORE = 2  # arrays grow by this factor
+_SOME_USES = 2
 
 Integers = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int32]
@@ -60,7 +61,7 @@ class ChunkTable:
     def find(self, chunks: Sequence[str]) -> Integers:
         """The row of each chunk."""
         if len(self._numbers) > self._capacity or self.characters > CACHE_CHARACTERS:
-            self._start_afresh()
+            self._forget()
         numbers = self._numbers
         at = np.fromiter(map(numbers.__getitem__, chunks), np.int64, len(chunks))
         if numbers.new:
@@ -70,12 +71,35 @@ class ChunkTable:
                 self._start_afresh()  # some have a number and no row
                 raise
             numbers.new = []
+        self._uses[at] += 1
         return at
+
+    def _forget(self) -> None:
+        """Keep the chunks that were asked for most often, at most half of what there is room for."""
+        least = _SOME_USES
+        uses = self._uses[: len(self._numbers)]
+        while 2 * np.count_nonzero(uses >= least) > self._capacity:
+            least *= 2
+        is_kept = uses >= least
+        chunks = list(compress(self._numbers, is_kept.tolist()))
+        if 2 * sum(map(len, chunks)) > CACHE_CHARACTERS:
+            self._start_afresh()
+            return
+        rows, marks, uses = self.rows[: len(is_kept)][is_kept], self.marks[: len(is_kept)][is_kept], uses[is_kept] // 2
+        token_at = ranges(rows[:, FIRST_TOKEN], rows[:, TOKENS])
+        lengths, sizes, hashes = self.lengths[token_at], self.sizes[token_at], self.hashes[token_at]
+        self._start_afresh()
+        rows[:, FIRST_TOKEN] = np.cumsum(rows[:, TOKENS]) - rows[:, TOKENS]
+        self._numbers.update(zip(chunks, range(len(chunks)), strict=True))
+        self._tokens, self.characters = len(token_at), sum(map(len, chunks))
+        self.rows, self.marks, self._uses = rows, marks, uses
+        self.lengths, self.sizes, self.hashes = lengths, sizes, hashes
 
     def _start_afresh(self) -> None:
         self._numbers = _Numbers()
         self._known_tokens: dict[str, tuple[int, int, int]] = {}
         self._tokens = 0
+        self._uses = np.zeros(1024, np.int64)  # calls of `find` that asked for a chunk
         self.characters = 0  # of all chunks together
         self.rows: Numbers = np.zeros((1024, COLUMNS), np.int32)
         self.marks: Hashes = np.zeros((1024, 1 + len(self._marked) // 64), np.uint64)  # a bit for each marked word
@@ -87,37 +111,35 @@ class ChunkTable:
     def _learn(self, chunks: list[str]) -> None:
         """Add the rows of `chunks`, which have got the last numbers."""
         first = len(self._numbers) - len(chunks)
-        self.marks = _grown(self.marks, len(self._numbers))
-        rows: list[tuple[int, ...]] = []
-        parts: list[Sequence[str]] = []
-        token_at = self._tokens
+        self.marks, self._uses = (_grown(array, len(self._numbers)) for array in (self.marks, self._uses))
+        # Flat lists: a tuple for each chunk is as much work for the garbage collector as the tokens are.
+        tokens: list[str] = []
+        numbers: list[int] = []
+        marked = self._marked.keys()
         tokenize, is_special, numbers_of = self._tokenizer.tokens, self._tokenizer.is_special, self._numbers_of
-        for chunk in chunks:
+        for row, chunk in enumerate(chunks, first):
+            token_at = self._tokens + len(tokens)
             if chunk.isalpha() and chunk.isascii() and not is_special(chunk):
-                parts.append((chunk,))
-                rows.append((1, 1, len(chunk), 1, token_at, 1, 0, 0))
-                token_at += 1
+                tokens.append(chunk)
+                numbers += (1, 1, len(chunk), 1, token_at, 1, 0, 0)
+                if chunk in marked:
+                    self._mark(row, (chunk,))
             else:
-                tokens = tokenize(chunk)
-                parts.append(tokens)
-                rows.append(numbers_of(tokens, token_at))
-                token_at += len(tokens)
-        if self._marked:
-            marked = self._marked.keys()
-            for row, tokens in enumerate(parts, first):
-                if not marked.isdisjoint(tokens):
-                    self._mark(row, tokens)
-        tokens = list(chain.from_iterable(parts))
+                own = tokenize(chunk)
+                tokens += own
+                numbers += numbers_of(own, token_at)
+                if not marked.isdisjoint(own):
+                    self._mark(row, own)
         lengths = np.fromiter(map(len, tokens), np.int32, len(tokens))
         text = "".join(chunks)
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
         sizes = lengths if len(data) == len(text) else np.fromiter(map(_utf8_length, tokens), np.int32, len(tokens))
         self.characters += len(text)
-        self.rows = _written(self.rows, first, np.array(rows, np.int32))
+        self.rows = _written(self.rows, first, np.array(numbers, np.int32).reshape(-1, COLUMNS))
         self.lengths = _written(self.lengths, self._tokens, lengths)
         self.sizes = _written(self.sizes, self._tokens, sizes)
         self.hashes = _written(self.hashes, self._tokens, _hashes_of(data, sizes))
-        self._tokens = token_at
+        self._tokens += len(tokens)
 
     def _mark(self, row: int, tokens: Iterable[str]) -> None:
         for token in self._marked.keys() & tokens:
@@ -182,6 +204,12 @@ def _hashes_of(data: npt.NDArray[np.uint8], sizes: Numbers) -> Hashes:
     starts = ends - sizes
     codes *= powers(BASE, int(sizes.max()))[np.arange(len(data)) - np.repeat(starts, sizes)]
     return np.add.reduceat(codes, starts)
+
+
+def ranges(starts: Numbers, sizes: Numbers) -> Integers:
+    """The indices of all ranges `starts[i]` to `starts[i] + sizes[i]`, one range after the other."""
+    ends = np.cumsum(sizes)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
 
 
 def _utf8_length(token: str) -> int:

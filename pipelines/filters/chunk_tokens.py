@@ -21,6 +21,7 @@ _TAIL = 8  # holds any suffix and what it looks behind at, but for runs of dots
 _ALWAYS_SUFFIX = frozenset(",;:?!)]}\"'`>")  # after a word always a token, whatever the word
 _ALWAYS_PREFIX = frozenset("([{\"'`<")
 _SHORT = 64  # a rest so short is looked at as a whole before any pattern is asked
+_DIGIT = re.compile("[0-9]")
 _MAYBE_INFIX = re.compile(r"[.+\-*^,~:<>=/]")  # what every infix of ASCII text has
 
 
@@ -33,7 +34,9 @@ class ChunkTokenizer:
         self.is_punctuation = is_punctuation
         prefixes, suffixes = _one_class(found.prefixes), _one_class(found.suffixes)
         self._prefix = re.compile("|".join(prefixes))
+        self._prefix_of = _PrefixSizes(prefixes)
         self._single_suffix = re.compile(suffixes[0])
+        self._ascii_suffixes = frozenset(filter(self._single_suffix.match, map(chr, range(128))))
         self._suffix = re.compile(f"(?:{'|'.join(suffixes[1:])})$")
         infixes = [pattern for pattern in found.infixes if pattern.strip()]  # as spaCy does
         self._infixes = re.compile("|".join(infixes)).finditer
@@ -74,16 +77,18 @@ class ChunkTokenizer:
         suffixes: list[str] = []
         start, end = 0, len(chunk)
         specials, longest = self._specials, self._longest_special
-        prefix = self._prefix.match
+        prefix, prefix_of = self._prefix.match, self._prefix_of
         while start < end:
             size = end - start
             if size <= _SHORT:
                 rest = chunk[start:end]
                 if rest in specials or (rest.isascii() and (rest.isalpha() or rest.isdigit())):
                     break
-            found = prefix(chunk, start, end)
-            after = found.end() if found else start
-            if found and 0 < end - after <= longest and chunk[after:end] in specials:
+            after = start + prefix_of[chunk[start]]
+            if after < start:
+                found = prefix(chunk, start, end)
+                after = found.end() if found else start
+            if after > start and 0 < end - after <= longest and chunk[after:end] in specials:
                 tokens.append(chunk[start:after])
                 start = after
                 break
@@ -109,7 +114,9 @@ class ChunkTokenizer:
     def _suffix_length(self, chunk: str, start: int, end: int) -> int:
         """Of the suffix of chunk[start:end], or 0; nothing before `start` is looked at."""
         last = chunk[end - 1]
-        if self._single_suffix.match(last):
+        if last in self._ascii_suffixes:
+            return 1
+        if last > "\x7f" and self._single_suffix.match(last):
             return 2 if last == "\N{HORIZONTAL ELLIPSIS}" and end - start > 1 and chunk[end - 2] == last else 1
         size = 1
         if last == ".":
@@ -120,6 +127,8 @@ class ChunkTokenizer:
         tail = chunk[max(start, end - _TAIL) : end]
         if tail.isalpha() or last in "0123456789":
             return 0  # units follow a digit, a genitive an apostrophe, and neither ends in a digit
+        if last.isalpha() and tail.isascii() and tail[-2] != "'" and not _DIGIT.search(tail):
+            return 0
         found = self._suffix.search(tail)
         return found.end() - found.start() if found else 0
 
@@ -168,6 +177,21 @@ class ChunkTokenizer:
             result += self._specials["".join(tokens[position : position + size])] if size else [tokens[position]]
             position += size or 1
         return result
+
+
+class _PrefixSizes(dict[str, int]):
+    """Size of the prefix that begins with a character: 1 or 0 whatever follows, or -1 where that matters."""
+
+    def __init__(self, prefixes: list[str]) -> None:
+        super().__init__()
+        self._single = re.compile(prefixes[0])
+        self._longer = frozenset(pattern.lstrip("\\")[0] for pattern in prefixes[1:])
+
+    def __missing__(self, character: str) -> int:
+        size = -1 if character > "\x7f" or character in self._longer else int(bool(self._single.match(character)))
+        if character <= "\x7f":
+            self[character] = size
+        return size
 
 
 def _one_class(patterns: Iterable[str]) -> list[str]:

@@ -74,7 +74,7 @@ def runs(words: GroupWords) -> list[dict[str, int | None]]:
     """For each text, by column: code points that runs of words take up; None where a text has too few words."""
     ngrams = Ngrams(words)
     found = {f"{FAMILY}_top_{n}_gram": top for n, top in ngrams.top_characters(TOP_N).items()}
-    found |= {f"{FAMILY}_duplicate_{n}_grams": ngrams.duplicate_characters(n) for n in DUPLICATE_N}
+    found |= {f"{FAMILY}_duplicate_{n}_grams": count for n, count in ngrams.duplicate_characters(DUPLICATE_N).items()}
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 

@@ -79,20 +79,27 @@ class Ngrams:
             at, hashes = at[is_repeated], hashes[is_repeated]
         return found
 
-    def duplicate_characters(self, n: int) -> list[int]:
-        """For each text: code points in n-grams that repeat an earlier one.
+    def duplicate_characters(self, sizes: Sequence[int]) -> dict[int, list[int]]:
+        """For each n of `sizes` and each text: code points in n-grams that repeat an earlier one.
 
         The text is walked from its start: a repeated n-gram counts and is jumped over, any other is remembered
         and the walk goes on at the next word. N-grams are equal when their words written together are equal.
         Hashes only say where a repetition may be: bytes decide what is counted.
         """
-        at = np.flatnonzero(np.arange(n, len(self._last) + n) <= self._last)
-        at = at[self._has_repeated_beginning[at] | (self._ends[at + (n - 1)] - self._starts[at] < _BEGINNING)]
-        hashes = (self._totals[at + n] - self._totals[at]) * self._shifts[at]
-        keys = self._tagged(hashes, at)
-        at = at[_among(keys, _repeated(keys))]
-        firsts = np.searchsorted(at, self._words.first_words).tolist()
-        return [self._walk(at[first:last], n) for first, last in itertools.pairwise(firsts)]
+        found: dict[int, list[int]] = {}
+        least = min(sizes)
+        at = np.flatnonzero(np.arange(least, len(self._last) + least) <= self._last)
+        # Equal n-grams that are long enough begin with the same _BEGINNING bytes; others are short for
+        # the least n too.
+        is_short = self._ends[at + (least - 1)] - self._starts[at] < _BEGINNING
+        at = at[is_short | self._has_repeated_beginning[at]]
+        for n in sizes:
+            own = at[at + n <= self._last[at]]
+            keys = self._tagged((self._totals[own + n] - self._totals[own]) * self._shifts[own], own)
+            own = own[_among(keys, _repeated(keys))]
+            firsts = np.searchsorted(own, self._words.first_words).tolist()
+            found[n] = [self._walk(own[first:last], n) for first, last in itertools.pairwise(firsts)]
+        return found
 
     def _walk(self, words_at: Integers, n: int) -> int:
         if len(words_at) < 2:

@@ -47,6 +47,7 @@ from pipelines.filters.perplexity import PerplexitySettings
 from pipelines.filters.words import DocumentWords, WordTable, word_table
 
 LIBRARIES = ("spacy", "fasttext-community")
+READS = ("text", "language")  # what any family's score may look at
 FAMILIES: dict[str, ModuleType] = {
     family.FAMILY: family
     for family in (

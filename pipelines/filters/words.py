@@ -34,6 +34,7 @@ from pipelines.filters.chunk_table import (
     Hashes,
     Integers,
     Numbers,
+    ranges,
 )
 from pipelines.filters.chunk_tokens import ChunkTokenizer
 from pipelines.filters.line_layout import Layout
@@ -123,7 +124,7 @@ class WordTable:
         which = np.asarray(chunks.indices)
         known, marks, lengths, sizes, hashes = self._look_up(chunks.dictionary)
         columns = np.ascontiguousarray(known.T)[:, which]
-        token_at = _ranges(columns[FIRST_TOKEN], columns[TOKENS])
+        token_at = ranges(columns[FIRST_TOKEN], columns[TOKENS])
         sums = np.stack([_sums(columns[column], layout.first_chunks) for column in _SUMMED])
         documents = _documents(layout, columns, sums, marks[which] if self._is_marking else None)
         first_words = np.concatenate((np.zeros(1, np.int64), np.cumsum(sums[0])))
@@ -136,7 +137,7 @@ class WordTable:
         for first in range(0, max(len(distinct), 1), BLOCK_CHUNKS):
             at = table.find(distinct.slice(first, BLOCK_CHUNKS).to_pylist())
             rows = table.rows[at]
-            own = _ranges(rows[:, FIRST_TOKEN], rows[:, TOKENS])
+            own = ranges(rows[:, FIRST_TOKEN], rows[:, TOKENS])
             rows[:, FIRST_TOKEN] = tokens + np.cumsum(rows[:, TOKENS]) - rows[:, TOKENS]
             tokens += len(own)
             pieces.append((rows, table.marks[at], table.lengths[own], table.sizes[own], table.hashes[own]))
@@ -184,12 +185,6 @@ def _sums(values: Numbers, bounds: Integers) -> Integers:
     totals = np.zeros(len(values) + 1, np.int64)
     np.cumsum(values, out=totals[1:])
     return np.diff(totals[bounds])
-
-
-def _ranges(starts: Numbers, sizes: Numbers) -> Integers:
-    """The indices of all ranges `starts[i]` to `starts[i] + sizes[i]`, one range after the other."""
-    ends = np.cumsum(sizes)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
 
 
 @lru_cache(maxsize=1)

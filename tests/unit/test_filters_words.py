@@ -302,8 +302,8 @@ def test_ngrams_like_the_plain_walk(tokens: list[str]) -> None:
     texts = [" ".join(tokens), "b ab a " * len(tokens), "", " ".join(tokens[::2])]
     ngrams = Ngrams(look(table, *texts))
     own = list(map(table.words, texts))
-    for n in gopher_repetition.DUPLICATE_N:
-        assert ngrams.duplicate_characters(n) == [plain_duplicate_characters(tokens, n) for tokens in own]
+    duplicates = ngrams.duplicate_characters(gopher_repetition.DUPLICATE_N)
+    assert duplicates == {n: [plain_duplicate_characters(o, n) for o in own] for n in gopher_repetition.DUPLICATE_N}
     sizes = gopher_repetition.TOP_N
     assert ngrams.top_characters(sizes) == {n: [plain_top_characters(tokens, n) for tokens in own] for n in sizes}
 
@@ -318,8 +318,8 @@ def test_golden_counts_and_ngrams(shared_data: Path, monkeypatch: pytest.MonkeyP
     assert [table.sentences(row["text"]) for row in rows] == [row["n_sents"] for row in rows]
     texts = [row["text"] for row in rows[::8]]
     found, own = Ngrams(look(table, *texts)), list(map(table.words, texts))
-    for n in gopher_repetition.DUPLICATE_N:
-        assert found.duplicate_characters(n) == [plain_duplicate_characters(tokens, n) for tokens in own]
+    duplicates = found.duplicate_characters(gopher_repetition.DUPLICATE_N)
+    assert duplicates == {n: [plain_duplicate_characters(o, n) for o in own] for n in gopher_repetition.DUPLICATE_N}
 
 
 @pytest.mark.shared

@@ -17,7 +17,10 @@ from pipelines import parts, stages
 from pipelines.decisions import verdicts, with_column
 from pipelines.filters import c4, language, quality
 from pipelines.filters.words import word_table
+from pipelines.judging import Scorer
 from pipelines.named_files import content_hashes
+from pipelines.schema import DOCUMENT_SCHEMA
+from pipelines.signals import Memory, source_hashes
 
 LOOSER = {"min_words": 20, "max_bullet_lines": 1.0, "max_duplicate_lines": 0.6}
 
@@ -97,6 +100,29 @@ def test_what_extraction_wrote_again_is_measured_where_its_text_is_another(layou
     changed = run_stage(layout, LANGUAGE)
     assert (changed["rows_scored"], changed["is_redecided"]) == (1, False)
     assert sums(changed) == sums(run_stage(other, LANGUAGE))
+
+
+def test_only_what_quality_reads_makes_a_document_another() -> None:
+    row = {"text": "One.", "language": "en", "url": "http://a.example/", "language_score": 0.9}
+    others = [row, row | {"url": "http://b.example/", "language_score": 0.7}, row | {"text": "Two."}]
+    batch = pa.RecordBatch.from_pylist([*others, row | {"language": "de"}])
+    first, elsewhere, *changed = source_hashes(quality, batch).to_pylist()
+    assert first == elsewhere
+    assert len({first, *changed}) == 3
+
+
+def test_recalled_signals_say_where_the_document_is_now() -> None:
+    settings = quality.Settings()
+    row: dict[str, Any] = dict.fromkeys(DOCUMENT_SCHEMA.names) | {"doc_id": "a", "text": "One.", "url": "http://old/"}
+    then = pa.RecordBatch.from_pylist([row], schema=DOCUMENT_SCHEMA)
+    now = with_column(then, "url", ["http://new/"], DOCUMENT_SCHEMA.field("url").type)
+    (measured,) = Scorer(quality, settings, (), None).score(then)
+    assert measured.signals is not None
+    scorer = Scorer(quality, settings, (), Memory(pa.Table.from_batches([measured.signals])))
+    (recalled,) = scorer.score(now)
+    assert recalled.signals is not None and scorer.rows_scored == 0
+    assert recalled.signals.column("url").to_pylist() == ["http://new/"]
+    assert recalled.signals.schema == measured.signals.schema
 
 
 def test_what_is_measured_otherwise_is_measured_again(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
