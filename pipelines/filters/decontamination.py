@@ -1,7 +1,9 @@
 """Decontamination: documents that hold pieces of the sets a model will be evaluated on.
 
-Brown et al. 2020, arXiv:2005.14165, appendix C: 13 words in a row that an evaluation item has too. Where GPT-3 cut
-200 characters around a hit out of the document, the document goes as a whole; its quarantine row names the set.
+Brown et al. 2020, arXiv:2005.14165, appendix C: 13 words in a row that an evaluation item has too. GPT-3 then cut the
+words and 200 characters around them out, dropped documents that fell into more than 10 pieces, and ignored n-grams
+found in more than 10 training documents: mostly quotations, idioms and licences. Here a document with a hit goes as a
+whole, however common the words are; its quarantine row names the set, and min_contaminated_ngrams asks for more hits.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
 """KenLM models: the text as CCNet gives it to them, and how surprised they are by it.
 
-Wenzek et al. 2020, arXiv:1911.00359, section 4: text is lower-cased, accents and control characters go, every digit
-is 0, Unicode punctuation becomes ASCII; then it is cut into SentencePiece pieces, where a SentencePiece model is
-given, else into words and single punctuation marks (our own, for models trained without pieces). The perplexity is
-10 ** (-log10 probability / length), each line with its end counted as a token.
+Wenzek et al. 2020, arXiv:1911.00359, section 3.4, and its published code: text is lower-cased, accents and control
+characters go, every digit is 0, Unicode punctuation becomes ASCII; then it is cut into SentencePiece pieces, where a
+SentencePiece model is given, else into words and single punctuation marks (our own, for models trained without
+pieces). The perplexity is 10 ** (-log10 probability / length), each line with its end counted as a token.
 
 Two things differ from the published code on purpose: blank lines are left out, and a document is scored line by
 line, where that code's removal of control characters glues its lines together.

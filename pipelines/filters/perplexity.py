@@ -1,7 +1,9 @@
 """Perplexity: does a language model of well-edited text find this text likely? CCNet's head, middle and tail.
 
-Wenzek et al. 2020, arXiv:1911.00359, section 4. A KenLM model per language scores the documents of that language;
-cut-offs per language part them into head (likely), middle and tail. The cut-offs change the decision only, and
+Wenzek et al. 2020, arXiv:1911.00359, section 3.4. A KenLM model per language scores the documents of that language,
+each as a whole (the paper speaks of the perplexity of paragraphs). Cut-offs per language part them into head (likely),
+middle and tail; CCNet writes the part down and rejects nothing (section 5.2), here it may. The cut-offs change the
+decision only, and
 
     python -m pipelines.filters.perplexity --root DIR
 
