@@ -44,8 +44,8 @@ REASONS: dict[str, str] = {
 class C4Settings:
     """The line rules, and the limits of arXiv:1910.10683, section 2.2; a limit of -1 switches a line rule off."""
 
-    is_editing_lines: bool = scoring(True)
-    """Drop the lines and marks that the line rules find, and judge the families after C4 on what is left."""
+    is_editing_lines: bool = True
+    """Drop the lines and marks that the line rules find from what is kept, and ask FineWeb's rules of what is left."""
     is_requiring_terminal_punctuation: bool = scoring(False)  # C4: True; FineWeb, arXiv:2406.17557, 3.5: False
     min_line_words: int = scoring(3)  # separated by whitespace
     max_line_word_characters: int = scoring(1000)

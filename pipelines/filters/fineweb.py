@@ -16,12 +16,16 @@ from pipelines.filters.punctuation import TERMINAL
 
 FAMILY = "fineweb"
 
+_SIGNALS: dict[str, pa.DataType] = {
+    "lines": pa.int32(),
+    "punctuated_lines": pa.float32(),
+    "short_lines": pa.float32(),
+    "duplicate_line_characters": pa.float32(),
+    "line_breaks": pa.float32(),
+}
 COLUMNS: dict[str, pa.DataType] = {
-    "fineweb_lines": pa.int32(),
-    "fineweb_punctuated_lines": pa.float32(),
-    "fineweb_short_lines": pa.float32(),
-    "fineweb_duplicate_line_characters": pa.float32(),
-    "fineweb_line_breaks": pa.float32(),
+    **{f"fineweb_{name}": type_ for name, type_ in _SIGNALS.items()},  # of the text as it was extracted
+    **{f"fineweb_edited_{name}": type_ for name, type_ in _SIGNALS.items()},  # of what C4's line rules leave of it
 }
 
 REASONS: dict[str, str] = {
@@ -44,32 +48,45 @@ class FineWebSettings:
     max_line_breaks: float = 0.3  # per word; code default, not in the paper
 
 
-def rules(settings: FineWebSettings) -> tuple[Rule, ...]:
-    """The rules in the order they are asked."""
+def rules(settings: FineWebSettings, *, is_edited: bool = False) -> tuple[Rule, ...]:
+    """The rules in the order they are asked, of the text as it was extracted or of what C4's line rules leave of it."""
     s = settings
+    prefix = "fineweb_edited_" if is_edited else "fineweb_"
     return (
-        Rule("fineweb.empty", "fineweb_lines", "<", 1),
-        Rule("fineweb.punctuated_lines", "fineweb_punctuated_lines", "<", s.min_punctuated_lines),
-        Rule("fineweb.short_lines", "fineweb_short_lines", ">", s.max_short_lines),
+        Rule("fineweb.empty", f"{prefix}lines", "<", 1),
+        Rule("fineweb.punctuated_lines", f"{prefix}punctuated_lines", "<", s.min_punctuated_lines),
+        Rule("fineweb.short_lines", f"{prefix}short_lines", ">", s.max_short_lines),
         Rule(
             "fineweb.duplicate_line_characters",
-            "fineweb_duplicate_line_characters",
+            f"{prefix}duplicate_line_characters",
             ">",
             s.max_fineweb_duplicate_line_characters,
         ),
-        Rule("fineweb.line_breaks", "fineweb_line_breaks", ">", s.max_line_breaks),
+        Rule("fineweb.line_breaks", f"{prefix}line_breaks", ">", s.max_line_breaks),
     )
 
 
-def signals(text: str, words: int, settings: FineWebSettings) -> dict[str, float | None]:
-    """Every column of COLUMNS for one text of so many words; None where a share has nothing to be a share of."""
+def signals(
+    text: str, words: int, edited: str, edited_words: int, settings: FineWebSettings
+) -> dict[str, float | None]:
+    """Every column of COLUMNS for one text, and for what C4 leaves of it, with their numbers of words."""
+    found = _measured(text, words, settings)
+    found_edited = found if edited == text else _measured(edited, edited_words, settings)
+    return {
+        **{f"fineweb_{name}": value for name, value in found.items()},
+        **{f"fineweb_edited_{name}": value for name, value in found_edited.items()},
+    }
+
+
+def _measured(text: str, words: int, settings: FineWebSettings) -> dict[str, float | None]:
+    """Every signal of one text of so many words; None where a share has nothing to be a share of."""
     lines = [line for line in text.split("\n") if line and not line.isspace()]
-    found: dict[str, float | None] = dict.fromkeys(COLUMNS)
-    found["fineweb_lines"] = len(lines)
+    found: dict[str, float | None] = dict.fromkeys(_SIGNALS)
+    found["lines"] = len(lines)
     if lines:
         breaks = text.count("\n")
-        found["fineweb_punctuated_lines"] = sum(line[-1] in TERMINAL for line in lines) / len(lines)
-        found["fineweb_short_lines"] = sum(len(line) <= settings.short_line_characters for line in lines) / len(lines)
-        found["fineweb_duplicate_line_characters"] = duplicates(lines)[1] / (len(text) - breaks)
-        found["fineweb_line_breaks"] = breaks / words
+        found["punctuated_lines"] = sum(line[-1] in TERMINAL for line in lines) / len(lines)
+        found["short_lines"] = sum(len(line) <= settings.short_line_characters for line in lines) / len(lines)
+        found["duplicate_line_characters"] = duplicates(lines)[1] / (len(text) - breaks)
+        found["line_breaks"] = breaks / words
     return found

@@ -110,14 +110,19 @@ def tally(batch: pa.RecordBatch) -> Mapping[str, int]:
     return {f"language_{language}": count for language, count in counts.items()}
 
 
-@lru_cache(maxsize=2)
 def load_model(model_path: str = "") -> Any:
-    """The fastText model, once per process.
+    """The fastText model, once per process and state of the file.
 
     Raises:
         EnvironmentProblemError: no model, no model in that file, or a `fasttext` that can't predict lists.
     """
     path = _model_file(model_path)
+    stat = path.stat()
+    return _load_model(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _load_model(path: Path, size: int, changed: int) -> Any:
     try:
         import fasttext
     except ImportError:

@@ -9,7 +9,7 @@ class among the bases of Settings, and holds:
     REASONS           reason -> one line that says it to a person
     a settings class  frozen dataclass; its field names are unique in the whole stage
     rules(settings) -> rules, in the order they are asked
-    score(batch, settings) -> batch with its COLUMNS; a family behind C4 is given the text that C4 leaves
+    score(batch, settings) -> batch with its COLUMNS, of the text as it was extracted
     derived(batch, settings) -> columns only where something follows from signals and limits together: its rules may
                                         ask these columns, and those not in "_" go with the kept rows
     files(settings) -> paths            only where its settings name files
@@ -46,7 +46,7 @@ from pipelines.filters.keywords import KeywordSettings
 from pipelines.filters.perplexity import PerplexitySettings
 from pipelines.filters.words import DocumentWords, WordTable, word_table
 
-LIBRARIES = ("spacy", "fasttext-community")
+LIBRARIES = ("spacy", "fasttext-community", "kenlm", "sentencepiece")
 READS = ("text", "language")  # what any family's score may look at
 FAMILIES: dict[str, ModuleType] = {
     family.FAMILY: family
@@ -103,7 +103,18 @@ def files(settings: Settings) -> tuple[str, ...]:
 
 def rules(settings: Settings, families: Sequence[str]) -> tuple[Rule, ...]:
     """The rules of `families`, in the order they are asked, whatever order they are named in."""
-    return tuple(rule for name, family in FAMILIES.items() if name in families for rule in family.rules(settings))
+    asked: list[Rule] = []
+    for name, family in FAMILIES.items():
+        if family is fineweb and name in families:  # FineWeb asked its rules of what C4's left
+            asked += fineweb.rules(settings, is_edited=is_editing(settings))
+        elif name in families:
+            asked += family.rules(settings)
+    return tuple(asked)
+
+
+def is_editing(settings: Settings) -> bool:
+    """Whether C4's line rules change the texts that are kept: they are to, and C4 is one of those who decide."""
+    return settings.is_editing_lines and c4.FAMILY in settings.families
 
 
 def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
@@ -120,14 +131,12 @@ def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
         else:
             for name, type_ in family.COLUMNS.items():
                 batch = with_column(batch, name, [look[name] for look in looks], type_)
-        if family is c4 and settings.is_editing_lines:
-            batch = with_column(batch, "text", pc.coalesce(edited, original))
-    return with_column(with_column(batch, "text", original), _EDITED, edited)
+    return with_column(batch, _EDITED, edited)
 
 
 def edit(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     """Replace each text by what C4's line rules leave of it, where C4 decides and is to edit."""
-    if not settings.is_editing_lines or c4.FAMILY not in settings.families:
+    if not is_editing(settings):
         return batch
     original = batch.column("text")
     if _EDITED in batch.schema.names:
@@ -187,11 +196,10 @@ def _look(
 ) -> dict[str, Any]:
     lines = [line.strip() for line in text.splitlines()]
     edited = c4.edit_lines(text, lines, words, table, settings)
-    judged = (edited.text, edited.words) if settings.is_editing_lines else (text, words.count)
     return {
         **gopher_repetition.signals(text, runs),
         **gopher_quality.signals(text, lines, words, settings),
         **edited.counts,
-        **fineweb.signals(*judged, settings),
+        **fineweb.signals(text, words.count, edited.text, edited.words, settings),
         _EDITED: None if edited.text == text else edited.text,
     }

@@ -49,7 +49,7 @@ def test_another_recipe_says_what_is_done_again(layout: Layout, tmp_path: Path) 
     assert "quality_filtered_documents will be decided again from its signals" in said
     said = add(layout, *again, "none")
     assert "recipe: was documents, is none" in said
-    assert "quality_filtered_documents will be run again, and what is made of it: " in said
+    assert "quality_filtered_documents will be decided again from its signals, and what is made of it: " in said
     assert "is_editing_lines" in said
     assert "recipe" not in add(layout, *again[:2])
 

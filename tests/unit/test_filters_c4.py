@@ -149,12 +149,16 @@ def test_text_stays_where_c4_does_not_decide_or_may_not_edit() -> None:
     assert quality.edit(quality.score(batch_of(text, None), GOOD), GOOD)["text"].to_pylist() == ["Kept as it is.", None]
 
 
-def test_fineweb_is_judged_on_the_edited_text() -> None:
+def test_fineweb_is_judged_on_the_text_that_is_kept() -> None:
     text = "\n".join(["A full line that ends a sentence well.", *["menu"] * 9])
-    edited, untouched = (
-        quality.score(batch_of(text), replace(GOOD, is_editing_lines=is_editing)).to_pylist()[0]
-        for is_editing in (True, False)
-    )
-    assert (edited["fineweb_lines"], untouched["fineweb_lines"]) == (1, 10)
-    assert (edited["fineweb_line_breaks"], untouched["fineweb_punctuated_lines"]) == (0.0, pytest.approx(0.1))
-    assert edited["text"] == untouched["text"] == text
+    scored = quality.score(batch_of(text), GOOD)
+    signals = scored.to_pylist()[0]
+    assert (signals["fineweb_edited_lines"], signals["fineweb_lines"]) == (1, 10)
+    assert (signals["fineweb_edited_line_breaks"], signals["fineweb_punctuated_lines"]) == (0.0, pytest.approx(0.1))
+    assert signals["text"] == text
+    failed = {
+        families: quality.decide(scored, replace(GOOD, families=families)).column("failed_rules").to_pylist()[0]
+        for families in (("c4", "fineweb"), ("fineweb",))
+    }
+    assert "fineweb.short_lines" in failed["fineweb",]
+    assert "fineweb.short_lines" not in failed["c4", "fineweb"]

@@ -75,7 +75,6 @@ def test_any_text_goes_through(texts: list[str | None]) -> None:
 
 
 def test_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    language.load_model.cache_clear()
     with pytest.raises(EnvironmentProblemError, match="where there is no file"):
         language.load_model(str(tmp_path / "none.ftz"))
     (tmp_path / "other.ftz").write_bytes(b"no model")
