@@ -85,7 +85,7 @@ def _setting(stage: Stage, module: ModuleType, name: str, given: str) -> tuple[s
     decided = [field for field in fields if field not in scoring_names(module.Settings)]
     near = difflib.get_close_matches(name, [*decided, *module.REASONS], 5, 0.4)
     what = "follows from no single setting; give the setting" if name in module.REASONS else "is unknown"
-    hint = f"near it are {', '.join(near)}" if near else f"settings are {', '.join(decided)}"
+    hint = f"near it are {', '.join(near)}" if near else "docs/settings.md lists what there is"
     raise SettingsError(f"--set {given}: {name!r} of {stage.name} {what}; {hint}")
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from assets.sections import settings_class_of
 from gristmill.cli import demo
 from gristmill.core.settings import build
-from pipelines.stages import BY_NAME, stage
-from training import arguments
+from pipelines.report.changes import parse_change
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")] if p.is_file())
+COMMANDS = [[name] for name in ("corpus", "demo", "dev", "funnel", "generate", "run")] + [["corpus", "add"]]
 PIN = re.compile(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+")
 
 
@@ -95,24 +96,78 @@ def test_hooks_are_local() -> None:
     assert {repo["repo"] for repo in hooks["repos"]} == {"local"}
 
 
-def test_settings_shown_in_the_readme_are_real() -> None:
-    block = re.search(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
-    assert block is not None
-    for section, values in yaml.safe_load(block[1]).items():
-        build(settings_class(section), values, "README.md")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_settings_shown_in_the_pages_are_real(page: Path) -> None:
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for section, values in yaml.safe_load(block).items():
+            build(settings_class_of(section), values, str(page))
+
+
+def test_the_readme_shows_settings() -> None:
+    assert "```yaml\n" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_demos_settings_are_real() -> None:
     for section, values in demo.SETTINGS.items():
-        build(settings_class(section), values, "demo")
+        build(settings_class_of(section), values, "demo")
 
 
-def settings_class(section: str) -> type:
-    if section in BY_NAME:
-        return stage(section).settings_class
-    return {
-        "pretrained_model": arguments.PretrainSettings,
-        "instruction_dataset": arguments.InstructionSettings,
-        "lora_adapter": arguments.LoraSettings,
-        "qlora_adapter": arguments.QloraSettings,
-    }[section]
+def command_lines() -> list[tuple[str, str]]:
+    """Page and text of every line of code in the pages, in blocks and between backticks."""
+    found: list[tuple[str, str]] = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = [block.replace("\\\n", " ") for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)]
+        inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        lines = (*(line for block in blocks for line in block.splitlines()), *inline)
+        found += [(str(page.relative_to(REPOSITORY)), line.partition(" # ")[0].strip()) for line in lines]
+    return found
+
+
+def options_of(arguments: list[str]) -> set[str]:
+    """The options of the `gristmill` command that a line begins with."""
+    from typer.main import get_command
+
+    from gristmill.cli.main import app
+
+    command: Any = get_command(app)
+    for word in arguments:
+        command = vars(command).get("commands", {}).get(word, command)
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+
+
+def test_options_named_in_the_pages_exist() -> None:
+    """Of a gristmill command its own; of `python -m` those that the module's parser names; alone, anybody's."""
+    ours = (path for name in ("benchmarks", "pipelines", "training") for path in (REPOSITORY / name).rglob("*.py"))
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in ours)
+    named: set[str] = set(re.findall(r"\"(--[a-z-]+)\"", sources))
+    every = named.union(*(options_of(words) for words in COMMANDS))
+    checked, wrong = 0, list[tuple[str, str, str]]()
+    for page, line in command_lines():
+        options = re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)
+        program, module = re.match(r"(?:\S*/)?gristmill\b", line), re.match(r"\S*python -m ([\w.]+)", line)
+        if program:
+            known = options_of(line.split()[1:])
+        elif module and module[1].partition(".")[0] in ("benchmarks", "pipelines", "training"):
+            source = (REPOSITORY / f"{module[1].replace('.', '/')}.py").read_text(encoding="utf-8")
+            known = set(re.findall(r"\"(--[a-z-]+)\"", source))
+        elif line.startswith("--"):
+            known = every
+        else:  # another program's
+            continue
+        checked += len(options)
+        wrong += [(page, line, option) for option in options if option not in known]
+    assert wrong == []
+    assert checked > 50
+
+
+def test_changes_asked_about_in_the_pages_can_be_asked() -> None:
+    given = [
+        change.strip("'")
+        for _, line in command_lines()
+        for change in re.findall(r"--set ('[^']+'|[^\s'|]+=\S+)", line)
+        if "=VALUE" not in change
+    ]
+    assert len(given) >= 4
+    for change in given:
+        parse_change(change)
