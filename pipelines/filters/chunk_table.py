@@ -133,7 +133,7 @@ class ChunkTable:
         lengths = np.fromiter(map(len, tokens), np.int32, len(tokens))
         text = "".join(chunks)
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-        sizes = lengths if len(data) == len(text) else np.fromiter(map(_utf8_length, tokens), np.int32, len(tokens))
+        sizes = lengths if len(data) == len(text) else _utf8_sizes(text, lengths)
         self.characters += len(text)
         self.rows = _written(self.rows, first, np.array(numbers, np.int32).reshape(-1, COLUMNS))
         self.lengths = _written(self.lengths, self._tokens, lengths)
@@ -176,13 +176,16 @@ class ChunkTable:
 
     def _learn_token(self, token: str) -> tuple[int, int, int]:
         """Whether it has more than symbols, whether it has a letter, and what it is to the sentencizer."""
-        is_word = not SYMBOLS.issuperset(token)
-        kind = _WORD
-        if token in self._tokenizer.sentence_ends:
-            kind = _END
-        elif self._tokenizer.is_punctuation(token):
-            kind = _PUNCTUATION
-        traits = int(is_word), int(any(map(str.isalpha, token))), kind
+        has_letter = int(any(map(str.isalpha, token)))
+        if "0" <= token[0] <= "9" or "a" <= token[0] <= "z" or "A" <= token[0] <= "Z":
+            traits = 1, has_letter, _WORD  # neither set has one of these
+        else:
+            is_word, kind = not SYMBOLS.issuperset(token), _WORD
+            if token in self._tokenizer.sentence_ends:
+                kind = _END
+            elif self._tokenizer.is_punctuation(token):
+                kind = _PUNCTUATION
+            traits = int(is_word), has_letter, kind
         if len(token) <= _SHORT_TOKEN:
             self._known_tokens[token] = traits
         return traits
@@ -212,8 +215,13 @@ def ranges(starts: Numbers, sizes: Numbers) -> Integers:
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
 
 
-def _utf8_length(token: str) -> int:
-    return len(token) if token.isascii() else len(token.encode("utf-8", "surrogatepass"))
+def _utf8_sizes(text: str, lengths: Numbers) -> Numbers:
+    """Bytes in UTF-8 of each token of `text`, of so many code points each."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    widths = np.ones(len(codes), np.int32)
+    for least in (0x80, 0x800, 0x10000):
+        widths += codes >= least
+    return np.add.reduceat(widths, np.cumsum(lengths) - lengths, dtype=np.int32)
 
 
 def _written(array: npt.NDArray[Any], at: int, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -22,6 +22,7 @@ _HALF = _BEGINNING // 2
 _BUCKETS = 1 << 18
 _BUCKET_FACTOR = np.uint64(0xFF51AFD7ED558CCD)
 _BUCKET_SHIFT = np.uint64(64 - 18)
+_MANY = 1 << 13
 _KEPT_POWERS = 1 << 17  # of each table, 1 MB; a longer text makes its own
 
 
@@ -174,6 +175,9 @@ _kept_powers: dict[int, Hashes] = {}
 
 def _repeated(keys: Hashes) -> Hashes:
     """All but one occurrence of each of `keys`, sorted."""
+    if len(keys) > _MANY:  # sorting costs ten times as much for a key as counting its bucket
+        buckets = _buckets(keys)
+        keys = keys[(np.bincount(buckets, minlength=_BUCKETS) > 1)[buckets]]
     ordered = np.sort(keys)
     return ordered[1:][ordered[1:] == ordered[:-1]]
 
@@ -183,8 +187,12 @@ def _among(keys: Hashes, wanted: Hashes) -> Integers:
     if not len(wanted):
         return np.zeros(0, np.int64)
     is_wanted = np.zeros(_BUCKETS, np.bool_)
-    is_wanted[(wanted * _BUCKET_FACTOR) >> _BUCKET_SHIFT] = True
-    return np.flatnonzero(is_wanted[(keys * _BUCKET_FACTOR) >> _BUCKET_SHIFT])
+    is_wanted[_buckets(wanted)] = True
+    return np.flatnonzero(is_wanted[_buckets(keys)])
+
+
+def _buckets(keys: Hashes) -> Integers:
+    return ((keys * _BUCKET_FACTOR) >> _BUCKET_SHIFT).astype(np.int64)
 
 
 def _powers(base: int, size: int) -> Hashes:

@@ -39,7 +39,7 @@ from pipelines.filters.chunk_table import (
 from pipelines.filters.chunk_tokens import ChunkTokenizer
 from pipelines.filters.line_layout import Layout
 
-GROUP_BYTES = 1 << 19  # of texts looked at together: arrays that fit the processor's cache
+GROUP_BYTES = 1 << 20  # of texts looked at together: arrays that fit the processor's cache
 BLOCK_CHUNKS = 100_000  # looked up at a time, so that one text can't fill the table without bound
 _SUMMED = (TOKENS, NON_SYMBOLS, NON_SYMBOL_CHARACTERS, ALPHABETIC)
 

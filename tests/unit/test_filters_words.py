@@ -16,7 +16,7 @@ import spacy
 from hypothesis import given, settings, strategies
 from spacy.lang import lex_attrs
 
-from pipelines.filters import chunk_table, gopher_repetition, line_layout, spacy_rules, words
+from pipelines.filters import chunk_table, gopher_repetition, line_layout, ngrams, spacy_rules, words
 from pipelines.filters.chunk_tokens import LONGEST_URL, ChunkTokenizer
 from pipelines.filters.ngrams import Ngrams
 from pipelines.filters.punctuation import SYMBOLS
@@ -300,12 +300,19 @@ _TOKENS = ["a", "b", "ab", "ba", "c", "d", "longer", "word", "longerword"]
 def test_ngrams_like_the_plain_walk(tokens: list[str]) -> None:
     table = word_table()
     texts = [" ".join(tokens), "b ab a " * len(tokens), "", " ".join(tokens[::2])]
-    ngrams = Ngrams(look(table, *texts))
+    found = Ngrams(look(table, *texts))
     own = list(map(table.words, texts))
-    duplicates = ngrams.duplicate_characters(gopher_repetition.DUPLICATE_N)
+    duplicates = found.duplicate_characters(gopher_repetition.DUPLICATE_N)
     assert duplicates == {n: [plain_duplicate_characters(o, n) for o in own] for n in gopher_repetition.DUPLICATE_N}
     sizes = gopher_repetition.TOP_N
-    assert ngrams.top_characters(sizes) == {n: [plain_top_characters(tokens, n) for tokens in own] for n in sizes}
+    assert found.top_characters(sizes) == {n: [plain_top_characters(tokens, n) for tokens in own] for n in sizes}
+
+
+def test_keys_are_counted_before_they_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = look(word_table(), *TEXTS, " ".join(TEXTS * 3))
+    sorted_all = gopher_repetition.runs(group)
+    monkeypatch.setattr(ngrams, "_MANY", 0)
+    assert gopher_repetition.runs(group) == sorted_all
 
 
 @pytest.mark.shared
