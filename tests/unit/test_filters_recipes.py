@@ -1,8 +1,10 @@
 """The recipes of published data sets: they load, and give the reference's verdicts (datatrove 0.10.1)."""
 
+import base64
 import gzip
 import hashlib
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,71 @@ def test_fineweb_in_its_order(golden: list[dict[str, Any]]) -> None:
     alone = replace(chosen, families=("fineweb",), is_editing_lines=False)
     verdict = quality.decide(quality.score(batch_of(golden), alone), alone)
     assert verdict.column("reason").to_pylist() == [reference(row, "fineweb", "fineweb") for row in golden]
+
+
+def verdicts_of(name: str, *texts: str) -> list[str | None]:
+    """What a recipe's quality stage says of texts: the reason, None for kept."""
+    chosen = recipe_settings(name)
+    scored = quality.score(batch_of([{"text": text} for text in texts]), chosen)
+    return quality.decide(scored, chosen).column("reason").to_pylist()
+
+
+def test_code_is_kept_and_what_only_looks_like_it_is_not() -> None:
+    ours = Path(quality.__file__).read_text(encoding="utf-8")
+    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text(encoding="utf-8")
+    c_like = """#include <stdio.h>
+
+int main(int argc, char **argv) {
+    for (int i = 0; i < argc; i++) {
+        printf("%d: %s\\n", i, argv[i]);
+    }
+    return 0;
+}
+"""
+    settings = "server:\n  - host: 127.0.0.1\n    port: 8080\n  - host: 127.0.0.2\n    port: 8081\nlog: {level: info}\n"
+    assert verdicts_of("code", ours, makefile, c_like, settings) == [None] * 4
+    assert set(verdicts_of("fineweb", makefile, c_like, settings)).isdisjoint({None}), "which is why there is a recipe"
+
+    data = random.Random(1).randbytes(30_000)
+    encoded, dump = base64.encodebytes(data).decode(), "\n".join(data[at : at + 32].hex() for at in range(0, 9_600, 32))
+    generated = "static const int zero = 0 ; /* generated */\n" * 300
+    assert verdicts_of("code", encoded, dump, table_of_numbers(), generated, "x = 1\n") == [
+        "gopher_quality.long_words",
+        "gopher_quality.long_words",
+        "gopher_quality.alphabetic_words",
+        "gopher_repetition.duplicate_lines",
+        "gopher_quality.too_few_words",
+    ]
+
+
+def test_documents_are_kept_and_scraps_are_not() -> None:
+    order = random.Random(5)
+    words = ["the", "of", "and", "to", "that", "had"] * 5
+    words += [
+        "".join(order.choices(("ri", "ver", "ma", "len", "to", "ska"), k=order.randint(1, 4))) for _ in range(300)
+    ]
+
+    def prose(sentences: int) -> str:
+        return " ".join(" ".join(order.choices(words, k=14)).capitalize() + "." for _ in range(sentences))
+
+    novel = "\n\n".join(prose(12) for _ in range(700))
+    contents = "\n".join(f"Chapter {n}: {prose(1)[:40]} ....." for n in range(20))
+    play = "\n".join(f"{order.choice(['HAMLET.', 'OPHELIA.', 'HORATIO.'])}\n{prose(1)}" for _ in range(60))
+    paper = "\n".join(f"{prose(1)} x_{n} = {n} + {order.randrange(99)} ({n})" for n in range(40))
+    manual = "\n".join((contents, *(prose(2) for _ in range(30))))
+    kept = [novel, manual, play, paper]
+    assert len(novel.split()) > 100_000
+    assert verdicts_of("documents", *kept) == [None] * 4
+    assert verdicts_of("gopher", novel) == ["gopher_quality.too_many_words"]
+    assert verdicts_of("gopher", play)[0] == "gopher_repetition.duplicate_lines"
+    assert verdicts_of("documents", prose(3), f"{prose(1)}\n" * 30, table_of_numbers()) == [
+        "gopher_quality.too_few_words",
+        "gopher_repetition.duplicate_lines",
+        "gopher_quality.alphabetic_words",
+    ]
+
+
+def table_of_numbers() -> str:
+    """Numbers in lines, none like another."""
+    order = random.Random(2)
+    return "\n".join(" ".join(str(order.randrange(100, 99_999)) for _ in range(9)) for _ in range(40))
