@@ -61,3 +61,8 @@ def test_a_recipe_file_whose_content_changed(layout: Layout, tmp_path: Path) -> 
         ours.write_text(f"language_filtered_documents: {{threshold: {threshold}}}\n")
         said = add(layout, "toy", str(tmp_path / "crawl"), "--recipe", str(ours))
     assert "recipe: was ours, is ours of other content" in said
+    write_extracted(layout, [texts(5)])
+    run_stage(layout, LANGUAGE, {"threshold": 0.6})
+    ours.write_text("language_filtered_documents: {prefix_characters: 500}\n")
+    said = add(layout, "toy", str(tmp_path / "crawl"), "--recipe", str(ours))
+    assert "language_filtered_documents will be run again, and what is made of it: threshold, prefix_characters" in said
