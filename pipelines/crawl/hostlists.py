@@ -1,30 +1,24 @@
-"""Lists of hosts in UT1's format, and the index of one: sorted hashes in a file that processes share."""
+"""Lists of hosts as they are published: UT1's folders and archives, hosts files, adblock's rules for domains."""
 
+import codecs
 import contextlib
-import fcntl
 import gzip
-import hashlib
-import json
-import os
+import io
 import tarfile
-import tempfile
 import zlib
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from gristmill.core.errors import SettingsError
-from pipelines.crawl.hostkeys import entry_key, hash_of
+from pipelines.crawl.hostkeys import entry_keys, is_telling
 
 _FILES = ("domains", "urls")  # of a category; `expressions` are for URLs of searches and of scripts
-_FORMAT = "2"  # of the index; another one is made anew
-CACHE_VARIABLE = "XDG_CACHE_HOME"
-State = tuple[tuple[str, int, int], ...]
+# A list of so many lines, more than half of which name no host, is of another kind and would block next to nothing.
+# Our choice: in UT1's lists, hosts files and lists of domains hardly a line in a thousand names none.
+_FEWEST_LINES, _MOST_UNUSABLE = 10, 0.5
+_WAY_OUT = "give a host per line, UT1's domains or urls, a hosts file (0.0.0.0 HOST) or adblock's ||HOST^, in UTF-8"
 
 
 def list_files(paths: Sequence[str], categories: Sequence[str]) -> tuple[str, ...]:
@@ -65,17 +59,18 @@ def _in_folder(folder: Path) -> list[tuple[str, Path]]:
 def _categories_of(path: str) -> set[str]:
     if not _is_archive(path):
         return {_stem(path)}
-    with _readable(path):
+    with readable(path):
         return {category for category, _ in _members(path, names_only=True)}
 
 
 @contextlib.contextmanager
-def _readable(path: str) -> Iterator[None]:
+def readable(path: str) -> Iterator[None]:
+    """Name the file where it can't be read: SettingsError."""
     try:
         yield
-    except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"blocked_hosts: {path} can't be read ({error}); give a text file or UT1's folder"
+            f"blocked_hosts: {path} can't be read ({' '.join(str(error).split())}); give a text file or UT1's folder"
         ) from None
 
 
@@ -99,92 +94,98 @@ def _members(path: str, *, names_only: bool = False) -> Iterator[tuple[str, Iter
                 yield name.parent.name, file or ()
 
 
-def _entries(path: str, categories: Sequence[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
+@dataclass
+class Lines:
+    """What the lines of a list were."""
+
+    telling: int = 0  # name a host for sure
+    unusable: int = 0
+    first: tuple[int, str] | None = None  # of the unusable ones: number and beginning
+    comments: int = 0
+    entries: int = 0  # of the index
+
+    @property
+    def count(self) -> int:
+        """All but comments and empty lines; a word that may be a top-level domain is neither telling nor unusable."""
+        return self.telling + self.unusable
+
+    def found(self) -> str:
+        """Those that name no host, for a person."""
+        if self.first is None:
+            return "it has comments alone" if self.comments else "it is empty"
+        number, text = self.first
+        return f"line {number:,} is {text}"
+
+
+def read_list(path: str, categories: Sequence[str]) -> Iterator[tuple[str, Iterator[str], Lines]]:
+    """Category, keys of entries and, once these are read, what its lines were, of each list in a file.
+
+    What reading a file raises is for `readable` around the whole.
+
+    Raises:
+        SettingsError: it is an archive without a list, or most lines of a list name no host.
+    """
+    is_empty = True
+    for category, raw in _lists(path, categories):
+        is_empty = False
+        lines = Lines()
+        yield category, _keys(raw, lines), lines
+        if lines.count >= _FEWEST_LINES and lines.unusable > _MOST_UNUSABLE * lines.count:
+            raise SettingsError(
+                f"blocked_hosts: {path}: {lines.unusable:,} of {lines.count:,} lines name no host "
+                f"({lines.found()}); {_WAY_OUT}"
+            )
+    if is_empty and not categories:
+        raise SettingsError(f"blocked_hosts: {path} holds no file called domains or urls; give UT1's archive")
+
+
+def require_entries(path: str, lists: Sequence[Lines]) -> None:
+    """Refuse a path of the settings whose lists, all together, block nothing.
+
+    Raises:
+        SettingsError: no line of them names a host.
+    """
+    if lists and not any(lines.telling for lines in lists):
+        worst = max(lists, key=lambda lines: (lines.unusable, lines.comments))
+        raise SettingsError(f"blocked_hosts: {path} has no line that names a host ({worst.found()}); {_WAY_OUT}")
+
+
+def _keys(raw: Iterable[bytes], lines: Lines) -> Iterator[str]:
+    for number, line in enumerate(_decoded(raw), 1):
+        keys = None if line is None else entry_keys(line)
+        if line is None or keys is None:
+            lines.unusable += 1
+            if lines.first is None:
+                lines.first = (number, "not UTF-8" if line is None else ascii(line.strip()[:40]))
+        elif not keys:
+            lines.comments += bool(line.strip())
+        else:
+            if is_telling(line, keys):
+                lines.telling += 1
+            elif lines.first is None:
+                lines.first = (number, f"the single word {keys[0][:40]!a}")
+            lines.entries += len(keys)
+            yield from keys
+
+
+def _decoded(raw: Iterable[bytes]) -> Iterator[str | None]:
+    """The lines as text; None for one that is not UTF-8. A byte order mark says what Windows wrote."""
+    rest = iter(raw)
+    first = next(rest, b"")
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        yield from io.StringIO(b"".join(chain([first], rest)).decode("utf-16"))
+        return
+    for line in chain([first.removeprefix(codecs.BOM_UTF8)], rest):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError:
+            yield None
+
+
+def _lists(path: str, categories: Sequence[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Category and lines of each list of a file."""
     if _is_archive(path):
         yield from ((c, lines) for c, lines in _members(path) if not categories or c in categories)
         return
     with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as file:
         yield _stem(path), file
-
-
-@dataclass(frozen=True)
-class ListIndex:
-    """Entries by their hash."""
-
-    hashes: npt.NDArray[np.uint64]  # sorted
-    category: npt.NDArray[np.uint16]  # of the entry at the same place
-    names: tuple[str, ...]  # of categories
-    has_paths: bool
-
-    def first(self, keys: Sequence[str]) -> str | None:
-        """The category of the first of `keys` that is an entry."""
-        wanted = np.frombuffer(b"".join(map(hash_of, keys)), np.uint64)
-        places = np.searchsorted(self.hashes, wanted)
-        for place, value in zip(places.tolist(), wanted.tolist(), strict=True):
-            if place < len(self.hashes) and int(self.hashes[place]) == value:
-                return self.names[int(self.category[place])]
-        return None
-
-
-def open_index(paths: Sequence[str], categories: Sequence[str], state: State) -> ListIndex:
-    """The index of the lists, from the user's cache folder where it lies there already.
-
-    Args:
-        paths: as in the settings.
-        categories: as in the settings.
-        state: name, size and time of change of every file, by which an index is known.
-    """
-    key = hashlib.blake2b(json.dumps([_FORMAT, list(categories), state]).encode(), digest_size=12).hexdigest()
-    cache = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "gristmill" / "blocked_hosts"
-    try:
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (cache / f"{key}.lock").open("w")
-    except OSError:
-        return _build(state, categories)  # nowhere to keep it: a copy for each process
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one process makes it, the others wait and share
-        if not (cache / key / "facts.json").is_file():
-            _store(_build(state, categories), cache / key)
-        facts: dict[str, Any] = json.loads((cache / key / "facts.json").read_text())
-        return ListIndex(
-            np.load(cache / key / "hashes.npy", mmap_mode="r"),
-            np.load(cache / key / "category.npy", mmap_mode="r"),
-            tuple(facts["names"]),
-            bool(facts["has_paths"]),
-        )
-
-
-def _build(state: State, categories: Sequence[str]) -> ListIndex:
-    names: list[str] = []
-    digests, which = bytearray(), array("H")
-    has_paths = False
-    for path, _, _ in state:
-        with _readable(path):
-            for name, lines in _entries(path, categories):
-                if name not in names:
-                    names.append(name)
-                before = len(digests)
-                for line in lines:
-                    key = entry_key(line.decode("utf-8", "replace"))
-                    if key is not None:
-                        digests += hash_of(key)
-                        has_paths = has_paths or "/" in key
-                which.extend(array("H", [names.index(name)]) * ((len(digests) - before) // 8))
-    # Of equal entries the first counts: the order of the settings, then the lists' own.
-    hashes, first = np.unique(np.frombuffer(digests, np.uint64), return_index=True)
-    category = np.frombuffer(which, np.uint16)[first] if which else np.zeros(0, np.uint16)
-    return ListIndex(hashes, category, tuple(names), has_paths)
-
-
-def _store(index: ListIndex, folder: Path) -> None:
-    """Write an index so that it is there whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-        np.save(Path(made) / "hashes.npy", index.hashes)
-        np.save(Path(made) / "category.npy", index.category)
-        facts = {"names": index.names, "has_paths": index.has_paths}
-        folder.mkdir(exist_ok=True)
-        for name in ("hashes.npy", "category.npy"):
-            (Path(made) / name).replace(folder / name)
-        (Path(made) / "facts.json").write_text(json.dumps(facts))
-        (Path(made) / "facts.json").replace(folder / "facts.json")  # the last: says that the others are whole

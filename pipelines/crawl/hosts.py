@@ -6,15 +6,21 @@ names have equal hashes once in 10^11 pages.
 """
 
 import ipaddress
+import logging
+import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from gristmill.core.errors import SettingsError
+from pipelines.crawl import hostlists
+from pipelines.crawl.hostindex import ListIndex, State, open_index
 from pipelines.crawl.hostkeys import host_key, path_keys
-from pipelines.crawl.hostlists import ListIndex, list_files, open_index
 
-__all__ = ["BlockedHosts", "list_files", "open_lists"]
+_LOG = logging.getLogger(__name__)
+_LOCK = threading.Lock()  # partitions are planned by many threads; one reads the lists
 
 
 class BlockedHosts:
@@ -23,6 +29,11 @@ class BlockedHosts:
     def __init__(self, index: ListIndex) -> None:
         self._index = index
         self._by_host: Any = lru_cache(maxsize=1 << 14)(self._category_of_host)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """A sentence per list that has lines without a host."""
+        return self._index.skipped
 
     def category_of(self, url: str) -> str | None:
         """The category that blocks `url`: by its host, a domain that holds it, or a beginning of its path."""
@@ -58,18 +69,42 @@ def _is_address(host: str) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _opened(paths: tuple[str, ...], categories: tuple[str, ...], state: tuple[tuple[str, int, int], ...]) -> Any:
-    return BlockedHosts(open_index(paths, categories, state))
+def _opened(paths: tuple[str, ...], categories: tuple[str, ...], state: State) -> BlockedHosts | SettingsError:
+    try:
+        return BlockedHosts(open_index(paths, categories, state))
+    except SettingsError as error:
+        return error  # remembered too: each partition asks again
+
+
+@lru_cache(maxsize=8)
+def _warn(line: str) -> None:
+    _LOG.warning("%s", line)
+
+
+def list_files(paths: Sequence[str], categories: Sequence[str]) -> tuple[str, ...]:
+    """The files behind `paths`, in a fixed order; the lists are read once, and what of them is unusable is logged.
+
+    Raises:
+        SettingsError: one is missing or damaged, holds no list, or names no hosts.
+    """
+    blocked = open_lists(tuple(paths), tuple(categories))
+    for line in blocked.skipped if blocked is not None else ():
+        _warn(line)
+    return hostlists.list_files(paths, categories)
 
 
 def open_lists(paths: tuple[str, ...], categories: tuple[str, ...]) -> BlockedHosts | None:
     """The lists at `paths`, all or those of `categories`; None where there are none.
 
     Raises:
-        SettingsError: one is missing, or holds no list.
+        SettingsError: one is missing or damaged, holds no list, or names no hosts.
     """
     if not paths:
         return None
-    state = tuple((path, (s := Path(path).stat()).st_size, s.st_mtime_ns) for path in list_files(paths, categories))
-    opened: BlockedHosts = _opened(paths, categories, state)
+    files = hostlists.list_files(paths, categories)
+    state = tuple((path, (s := Path(path).stat()).st_size, s.st_mtime_ns) for path in files)
+    with _LOCK:
+        opened = _opened(paths, categories, state)
+    if isinstance(opened, SettingsError):
+        raise opened
     return opened
