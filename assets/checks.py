@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.counts import balance
+from assets.counts import balance, force
 from assets.partitions import document_partitions, existing
 from assets.resources import Workers, newest
 from gristmill.core.errors import GristmillError, one_line
@@ -26,9 +26,16 @@ def rows_add_up(layout: Layout, name: str, partitions: Sequence[Partition]) -> d
     """Rows in = kept + rejected, counted from the files of input, output and quarantine."""
     counted = [balance(layout, stage(name), p) for p in partitions]
     wrong = [b for b in counted if not b.is_even]
+    description = f"{sum(b.rows_in for b in counted):,} rows, every one accounted for"
+    if wrong:
+        more = f" and {len(wrong) - MOST_PROBLEMS:,} more" if len(wrong) > MOST_PROBLEMS else ""
+        description = (
+            f"{'; '.join(map(str, wrong[:MOST_PROBLEMS]))}{more}: if files were removed or changed since they were "
+            f"written, run `{force(name, wrong[0].partition)}`"
+        )
     return dg.AssetCheckResult(
         passed=not wrong,
-        description="; ".join(map(str, wrong)) or f"{sum(b.rows_in for b in counted):,} rows, every one accounted for",
+        description=description,
         metadata={
             "rows_in": sum(b.rows_in for b in counted),
             "rows_kept": sum(b.rows_kept for b in counted),

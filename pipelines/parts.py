@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.settings import build
 from pipelines.commit import unfinished_name
+from pipelines.damage import reading
 from pipelines.judging import Scorer, judge
 from pipelines.schema import QUARANTINE_SCHEMA
 from pipelines.signals import Memory
@@ -138,9 +139,14 @@ class PartWriter:
 
 
 def read_part(task: PartTask) -> Iterator[pa.RecordBatch]:
-    """The batches of a Parquet part; at least one, so that an empty part still has a schema."""
-    layout = task.layout
-    with layout.fs.open(task.source, "rb") as file:
+    """The batches of a Parquet part; at least one, so that an empty part still has a schema.
+
+    Raises:
+        MissingDataError: the part can't be read; the line names it and the way out.
+    """
+    layout, before = task.layout, next(iter(stage(task.stage).reads), task.stage)
+    again = f"run `gristmill run {task.corpus} --through {before} --force` to make it again"
+    with reading(task.source, again), layout.fs.open(task.source, "rb") as file:
         parquet = pq.ParquetFile(file)
         is_empty = True
         for batch in parquet.iter_batches(batch_size=BATCH_ROWS):

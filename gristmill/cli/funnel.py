@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gristmill.cli.output import HomeOption, JsonOption, console, plain, print_json, table
+from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
 from gristmill.core.layout import Layout
 
 if TYPE_CHECKING:
@@ -46,7 +46,16 @@ def funnel(
     if is_json:
         print_json(found.to_plain())
         return
-    print_funnel(console(), found)
+    out = console()
+    print_funnel(out, found)
+    for row in found.stages:
+        if row.settings_changed:
+            out.print(
+                f"[yellow]{row.stage}: {counted(len(row.segments_other_settings), 'segment')} made with other settings "
+                f"than the recipe and settings file give today: {plain(', '.join(row.settings_changed))}[/]"
+            )
+    if found.settings_problem:
+        out.print(f"[yellow]not compared with today's settings: {plain(found.settings_problem)}[/]")
 
 
 def print_funnel(out: Console, found: "Funnel") -> None:

@@ -15,10 +15,7 @@ _TEXT_COLUMN = "#unedited text kept"
 
 def print_what_if(out: Console, answer: "WhatIf") -> None:
     """The answer as two tables and the sentences that belong to them."""
-    changes = "; ".join(
-        f"{plain(c['setting'])} of {c['stage']} were {_value(c['after'])} instead of {_value(c['before'])}"
-        for c in answer.changes
-    )
+    changes = "; ".join(map(_change, answer.changes))
     shown = table("stage", "#in", "#kept", "#change", _TEXT_COLUMN, "reasons whose counts change")
     shown.title = f"{plain(answer.corpus)}: what if {changes}"
     for stage in answer.stages:
@@ -34,6 +31,13 @@ def print_what_if(out: Console, answer: "WhatIf") -> None:
         f"left. Answered in {answer.seconds:.1f} s from stored signals; nothing has been changed. To have it so, write "
         f"it into the settings file and run the corpus again: only the decision is made again.[/]"
     )
+
+
+def _change(change: dict[str, Any]) -> str:
+    name, before, after = f"{plain(change['setting'])} of {change['stage']}", change["before"], change["after"]
+    if before == after:
+        return f"{name} is {_value(before)} already"
+    return f"{name} were {_value(after)} instead of {_value(before)}"
 
 
 def _row(stage: "StageChange") -> tuple[str, ...]:

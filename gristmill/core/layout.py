@@ -190,13 +190,18 @@ class Layout:
         """Read a JSON object, None where the file is not there."""
         try:
             with self.fs.open(path, "rb") as file:
-                return cast(dict[str, Any], json.load(file))
+                value: object = json.load(file)
         except FileNotFoundError:
             return None
         except NotADirectoryError as error:
             raise storage_error(error, self.root) from None
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MissingDataError(f"{path} is not valid JSON ({error}): remove it and run again") from None
+        except IsADirectoryError:
+            raise MissingDataError(f"{path} is a folder, no file: remove it and run again") from None
+        if not isinstance(value, dict):
+            raise MissingDataError(f"{path} holds no JSON object: remove it and run again")
+        return cast(dict[str, Any], value)
 
     def write_json(self, path: str, value: object) -> None:
         """Write JSON whole or not at all (local: rename; object stores put whole objects anyway)."""

@@ -10,6 +10,7 @@ A settings file has one section per asset, named as the asset, holding that asse
 import dataclasses
 import difflib
 import json
+import math
 import os
 import types
 import typing
@@ -20,6 +21,7 @@ from typing import Any, TypeVar, cast
 import yaml
 
 from gristmill.core.errors import SettingsError
+from gristmill.core.strict_yaml import load_yaml
 
 T = TypeVar("T")
 SETTINGS_VARIABLE = "GRISTMILL_SETTINGS"
@@ -54,10 +56,10 @@ def read_settings_file(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]
     """Read a settings file: a mapping of asset name to a mapping of fields.
 
     Raises:
-        SettingsError: the file is missing, is not YAML, or has another shape.
+        SettingsError: the file is missing, is not YAML, gives a key twice, or has another shape.
     """
     try:
-        loaded: object = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        loaded: object = load_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"settings file {path}: {error.strerror}; give a readable YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -230,18 +232,24 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
 
 
 def _convert_scalar(value: Any, hint: Any, where: str) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        try:
-            return float(value)
-        except ValueError:
-            raise SettingsError(f"{where} is {value!r}; give a number") from None
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        return _finite(value, where)
     if hint is Any:
         return value
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise SettingsError(f"{where} is {value!r}; give {_NAMES.get(hint, getattr(hint, '__name__', str(hint)))}")
     return value
+
+
+def _finite(value: float | str, where: str) -> float:
+    """A number to compare with: nothing is above NaN, and an infinite limit can't be written to JSON."""
+    try:
+        number = float(value)  # of a text too: YAML 1.1 reads 1e-3 as one
+    except (ValueError, OverflowError):
+        raise SettingsError(f"{where} is {value!r}; give a number") from None
+    if not math.isfinite(number):
+        raise SettingsError(f"{where} is {value!r}; give a finite number")
+    return number
 
 
 _NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

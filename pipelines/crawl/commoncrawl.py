@@ -62,7 +62,12 @@ def crawl_files(
     """
     if choice.max_files is not None and choice.max_files < 1:
         raise CorpusError(f"--limit-files {choice.max_files}: give 1 file or more")
-    base = os.environ.get(BASE_VARIABLE, DEFAULT_BASE).rstrip("/")
+    base = (os.environ.get(BASE_VARIABLE) or DEFAULT_BASE).rstrip("/")
+    if base.find("://") < 1 and not Path(base).is_dir():
+        raise CorpusError(
+            f"{BASE_VARIABLE} is {base!r}, neither a URL, which begins with https:// or s3://, nor a folder that is "
+            f"there: mend it, or unset it for Common Crawl's own"
+        )
     settings = download_settings(layout)
     reporter, folder = Reporter(), download_folder(layout, settings)
     with RemoteBase(base, settings, folder) as remote:

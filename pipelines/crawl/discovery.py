@@ -239,6 +239,8 @@ def _decide_kind(candidate: _Candidate, head: bytes, kind: Kind | None) -> Kind 
             f"{f' although its name says {claimed}' if claimed else ''}: leave it out, or say what it is with --kind"
         )
     if seen == "text":  # anything readable is text: in a folder the name has to agree
+        if claimed is None:
+            return SkippedFile(candidate.path, "text, but not by its name; --kind text takes it")
         seen = None
     # A folder's `x.warc.gz` that does not begin like one is read as one: what can't be read becomes a
     # quarantine row, where it is seen, rather than a line in a list.

@@ -59,13 +59,16 @@ def warc_members(file: IO[bytes]) -> tuple[list[zipfile.ZipInfo], list[tuple[str
 
 
 def _is_in_archive(name: str) -> bool:
+    """Whether a member lies in `archive/`, or says so and climbs out of it."""
+    if name.replace("\\", "/").lstrip("./").startswith("archive/"):
+        return True
     return posixpath.normpath(name.replace("\\", "/")).lstrip("./").startswith("archive/")
 
 
 def _problem(member: zipfile.ZipInfo, found: dict[str, Any], taken: list[tuple[int, int]]) -> str | None:
     """Why a member is not read."""
     name = member.filename
-    if posixpath.normpath(name) != name or name.startswith("/") or "\\" in name or SEPARATOR in name:
+    if posixpath.normpath(name) != name or not name.startswith("archive/") or "\\" in name or SEPARATOR in name:
         return "its name climbs out of the archive or is no plain path"
     if not name.lower().endswith(_SUFFIXES):
         return "no WARC file by its name"

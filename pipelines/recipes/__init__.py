@@ -54,6 +54,8 @@ def load_recipe(name: str) -> Recipe | None:
                 f"give one of these, the path of a YAML file, or {NO_RECIPE}"
             )
     sections = read_settings_file(path)
+    if not sections:
+        raise SettingsError(f"recipe {path} says nothing: give it a section, or --recipe {NO_RECIPE} for none")
     check(sections, f"recipe {path}")
     return Recipe(path.stem if path.suffix in _SUFFIXES else path.name, sections)
 

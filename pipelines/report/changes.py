@@ -11,6 +11,7 @@ import yaml
 
 from gristmill.core.errors import SettingsError
 from gristmill.core.settings import build, scoring_names, to_plain
+from gristmill.core.strict_yaml import DuplicateKeyError, load_yaml
 from pipelines.decisions import Rule
 from pipelines.signals import has_signals
 from pipelines.stages import BY_NAME, Stage
@@ -58,7 +59,9 @@ def parse_change(given: str) -> Change:
         )
     module = stage.load()
     try:
-        value = yaml.safe_load(text)
+        value = load_yaml(text)
+    except DuplicateKeyError as error:
+        raise SettingsError(f"--set {given}: {error}") from None
     except yaml.YAMLError:
         raise SettingsError(f"--set {given}: {text!r} is no value in YAML, such as 30, true or [en, de]") from None
     if value is None:  # which would mean "the default" without saying so
@@ -78,15 +81,29 @@ def _setting(stage: Stage, module: ModuleType, name: str, given: str) -> tuple[s
         return name, None
     head, _, key = name.partition(".")
     if head in fields and isinstance(to_plain(module.Settings())[head], dict):
+        if not key or "." in key:
+            raise SettingsError(f"--set {given}: {key!r} can't be a name in {head}; give one, such as {head}.en")
         return head, key
     setting = setting_of_reason(module, module.Settings(), name)
     if setting is not None:
         return setting, None
     decided = [field for field in fields if field not in scoring_names(module.Settings)]
+    if name in module.REASONS:
+        family: Any = getattr(module, "FAMILIES", {}).get(head, module)
+        own = [field for field in decided if _declares(family, module.Settings, field)] or decided
+        what = "follows from no single setting; give the setting"
+        raise SettingsError(f"--set {given}: {name!r} of {stage.name} {what}: {', '.join(own)}")
     near = difflib.get_close_matches(name, [*decided, *module.REASONS], 5, 0.4)
-    what = "follows from no single setting; give the setting" if name in module.REASONS else "is unknown"
-    hint = f"near it are {', '.join(near)}" if near else "docs/settings.md lists what there is"
-    raise SettingsError(f"--set {given}: {name!r} of {stage.name} {what}; {hint}")
+    hint = f"near it are {', '.join(near)}" if near else f"settings are {', '.join(decided)}"
+    raise SettingsError(f"--set {given}: {name!r} of {stage.name} is unknown; {hint}")
+
+
+def _declares(family: ModuleType, settings_class: type, field: str) -> bool:
+    """Whether a family's module is where a field of the stage's settings is declared."""
+    return any(
+        cls.__module__ == family.__name__ and field in vars(cls).get("__annotations__", {})
+        for cls in settings_class.__mro__
+    )
 
 
 def apply(module: ModuleType, settings: Any, changes: Sequence[Change]) -> Any:

@@ -6,11 +6,13 @@ billion, and works while only part of the chain is there.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from gristmill.core.errors import SettingsError
 from gristmill.core.layout import Layout, Partition
-from pipelines.crawl.corpora import load_corpus
+from gristmill.core.settings import resolve, to_plain
+from pipelines.crawl.corpora import Corpus, load_corpus
 from pipelines.stages import STAGES, Stage
 
 LANGUAGE_STAGE = "language_filtered_documents"
@@ -35,6 +37,8 @@ class StageFunnel:
     stored_bytes: int
     cpu_seconds: float
     tally: dict[str, int]  # counters of the stage's own
+    segments_other_settings: tuple[str, ...] = ()  # done with other settings than hold today
+    settings_changed: tuple[str, ...] = ()  # which
 
     @property
     def documents_rejected(self) -> int:
@@ -60,6 +64,7 @@ class Funnel:
     segments: tuple[str, ...]
     stages: tuple[StageFunnel, ...]
     languages: dict[str, int]  # documents kept per language, most frequent first
+    settings_problem: str = ""  # why the settings that hold today are not known
 
     @property
     def documents_read(self) -> int:
@@ -100,15 +105,21 @@ def compute_funnel(layout: Layout, corpus: str, segments: Sequence[str] | None =
     crawl_files = {s: {f"file {f.name}": f.fingerprint for f in registered.files_of(s)} for s in wanted}
     reports: dict[str, dict[str, dict[str, Any]]] = {}
     rows: list[StageFunnel] = []
+    problem = ""
     for stage in STAGES:
         if stage.kind not in _PER_DOCUMENT:
             continue
         found = {s: layout.report(stage.name, Partition(corpus, s)) for s in wanted}
         reports[stage.name] = {s: report for s, report in found.items() if report is not None}
-        rows.append(_stage_funnel(stage, wanted, reports, crawl_files))
+        row = _stage_funnel(stage, wanted, reports, crawl_files)
+        try:
+            row = _compared(layout, registered, stage, row, reports[stage.name])
+        except SettingsError as error:  # the numbers stand whatever the settings file says
+            problem = problem or str(error)
+        rows.append(row)
     tally = next((row.tally for row in rows if row.stage == LANGUAGE_STAGE), {})
     languages = {k.removeprefix(LANGUAGE_PREFIX): n for k, n in tally.items() if k.startswith(LANGUAGE_PREFIX)}
-    return Funnel(corpus, wanted, tuple(rows), _most_first(languages))
+    return Funnel(corpus, wanted, tuple(rows), _most_first(languages), problem)
 
 
 def _stage_funnel(
@@ -135,6 +146,25 @@ def _stage_funnel(
         cpu_seconds=round(sum(float(report.get("cpu_seconds", 0.0)) for report in done.values()), 3),
         tally=_most_first(_add(report.get("tally", {}) for report in done.values())),
     )
+
+
+def _compared(
+    layout: Layout, corpus: Corpus, stage: Stage, row: StageFunnel, reports: dict[str, dict[str, Any]]
+) -> StageFunnel:
+    """The row with what tells its settings from those that a run would have: defaults, recipe, the root's file."""
+    if not reports:
+        return row
+    recipe = dict(corpus.recipe.of(stage.name)) if corpus.recipe else {}
+    today = to_plain(resolve(stage.settings_class, stage.name, layout.root, None, {}, recipe))
+    changed: set[str] = set()
+    others: list[str] = []
+    for segment, report in reports.items():
+        then: dict[str, Any] = report.get("settings") or {}
+        differ = {name for name, value in today.items() if name in then and then[name] != value}
+        changed |= differ
+        if differ:
+            others.append(segment)
+    return replace(row, segments_other_settings=tuple(others), settings_changed=tuple(sorted(changed)))
 
 
 def _is_stale(report: dict[str, Any], stage: Stage, source: dict[str, Any] | None, crawl_files: dict[str, str]) -> bool:

@@ -5,6 +5,8 @@ the later stages, whose quarantine says how far it came. One that would come in 
 those are is said, and not what would become of them.
 """
 
+import hashlib
+import posixpath
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,6 +21,7 @@ from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.settings import build
 from pipelines.crawl.corpora import load_corpus
+from pipelines.damage import reading
 from pipelines.judging import BROKEN_REASON
 from pipelines.report.changes import Change, apply, parse_change
 from pipelines.report.sides import EXAMPLES, ChangedDocument, Count, Sides, StageChange, add, least
@@ -27,6 +30,8 @@ from pipelines.stages import STAGES, Stage
 
 _ROWS = 1 << 16  # of signals at a time
 _FOLLOWED = ("map", "pack")
+_COUNTED = ("rows_in", "rows_kept")  # of a report of any stage
+_NEEDED = (*_COUNTED, "rows_rejected", "settings")  # of one that is decided again
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,11 @@ class _Walk:
         report = report or self._layout.report(row.name, partition)
         if report is None:
             return None
+        for name in _NEEDED if is_needed else _COUNTED:
+            if name not in report:
+                raise MissingDataError(
+                    f"report.json of {row.name} {partition.key} lacks {name!r}: {again} with --force"
+                )
         source = reports.get(row.reads[0]) if row.reads else None
         made_from = (report.get("inputs") or {}).get(row.reads[0]) if row.reads else None
         if row.reads and (source is None or made_from not in (None, source.get("fingerprint"))):
@@ -177,14 +187,14 @@ class _Walk:
         kept_before = gone
         if len(gone):
             folder = self._layout.quarantine_dir(row.name, partition)
-            for batch in _columns(self._layout, folder, ["doc_id", "reason"]):
+            for batch in _columns(self._layout, row, partition, folder, ["doc_id", "reason"]):
                 is_gone = pc.is_in(batch.column("doc_id"), gone)
                 left.update(batch.column("reason").filter(is_gone).to_pylist())
                 is_here = pc.is_in(kept_before, batch.column("doc_id").filter(is_gone))
                 kept_before = kept_before.filter(pc.invert(is_here))
             if row.name == "deduplicated_documents":
                 folder = self._layout.partition_dir(row.name, partition)
-                for batch in _columns(self._layout, folder, ["doc_id", "cluster_size"]):
+                for batch in _columns(self._layout, row, partition, folder, ["doc_id", "cluster_size"]):
                     is_gone = pc.is_in(batch.column("doc_id"), kept_before)
                     sizes: Any = batch.column("cluster_size").filter(is_gone)
                     change.lost_representatives += int(pc.sum(pc.greater(sizes, 1)).as_py() or 0)
@@ -202,22 +212,24 @@ def _plain(count: Count) -> dict[str, Any]:
 
 
 def _signals(layout: Layout, row: Stage, partition: Partition, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+    """The signals that the report speaks of, of files with the bytes that were written."""
     folder = layout.signals_dir(row.name, partition)
-    there = {path.rsplit("/", 1)[-1]: path for path in layout.parts(folder)}
     for file in report["signal_files"]:
-        if file["name"] not in there:
+        path = posixpath.join(folder, str(file["name"]))
+        try:
+            data = cast(bytes, layout.fs.cat_file(path))
+        except OSError:
+            data = b""
+        if hashlib.sha256(data).hexdigest() != file["sha256"]:
             raise MissingDataError(
-                f"{folder}/{file['name']} is missing: run `gristmill run {partition.corpus} --through {row.name} "
-                f"--force` to measure again"
+                f"{path} is missing or damaged: run `gristmill run {partition.corpus} --through {row.name} --force` "
+                f"to measure again"
             )
-        yield from _read(layout, there[file["name"]], None)
+        yield from pq.ParquetFile(pa.BufferReader(data)).iter_batches(batch_size=_ROWS)
 
 
-def _columns(layout: Layout, folder: str, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _columns(layout: Layout, row: Stage, partition: Partition, folder: str, names: list[str]) -> Iterator[Any]:
+    again = f"run `gristmill run {partition.corpus} --through {row.name} --force` to make it again"
     for path in layout.parts(folder):
-        yield from _read(layout, path, names)
-
-
-def _read(layout: Layout, path: str, names: list[str] | None) -> Iterator[pa.RecordBatch]:
-    with layout.fs.open(path, "rb") as file:
-        yield from pq.ParquetFile(cast(Any, file)).iter_batches(batch_size=_ROWS, columns=names)
+        with reading(path, again), layout.fs.open(path, "rb") as file:
+            yield from pq.ParquetFile(cast(Any, file)).iter_batches(batch_size=_ROWS, columns=names)

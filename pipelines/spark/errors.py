@@ -4,7 +4,7 @@ import errno
 import re
 import tempfile
 
-from gristmill.core.errors import EnvironmentProblemError, GristmillError
+from gristmill.core.errors import EnvironmentProblemError, GristmillError, MissingDataError
 from gristmill.core.layout import storage_error
 
 MACHINE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE})
@@ -12,6 +12,10 @@ MACHINE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPER
 
 
 _JVM_GONE = re.compile(r"Answer from Java side is empty|Connection(Refused|Reset)Error|Py4JNetworkError")
+_DAMAGED_PARQUET = re.compile(
+    r"Parquet (magic bytes not found|file size is|footer)[^\n]*|Couldn't deserialize thrift[^\n]*|"
+    r"(Unexpected end of stream|Corrupt \w+ compressed data)[^\n]*"
+)
 
 
 def explain(error: BaseException, what: str) -> GristmillError | None:
@@ -31,6 +35,10 @@ def explain(error: BaseException, what: str) -> GristmillError | None:
         return EnvironmentProblemError(
             f"{what}: no space left on device, below the root or in Spark's scratch folder "
             f"({tempfile.gettempdir()}); free space there or set TMPDIR, then run the same command again"
+        )
+    if damaged := _DAMAGED_PARQUET.search(text):
+        return MissingDataError(
+            f"{what}: a part that it reads is damaged ({_head(damaged[0])}); run the same command again with --force"
         )
     if re.search(r"java\.lang\.OutOfMemoryError|SparkOutOfMemoryError", text):
         return EnvironmentProblemError(

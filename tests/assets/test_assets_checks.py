@@ -18,6 +18,7 @@ from assets.checks import (
 )
 from assets.counts import balance, rows_of
 from assets.resources import Workers, newest
+from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from pipelines.stages import stage
 
@@ -52,8 +53,19 @@ def test_a_row_too_few_or_too_many_is_seen_whatever_the_report_says(layout: Layo
         committed(layout, name, CELL, rows_in=kept + 2, kept=kept, rejected=2)
         result = rows_add_up(layout, name, [CELL])
         assert not result.passed
-        assert f"5 in ≠ {kept} + 2" in str(result.description)
+        assert f"5 in ≠ {kept} + 2: if files were removed or changed" in str(result.description)
+        assert f"run `gristmill run {CELL.corpus} --through {name} --force`" in str(result.description)
     assert balance(layout, stage(name), CELL).rows_in == 5
+
+
+def test_a_part_that_was_cut_is_named_with_the_way_out(layout: Layout) -> None:
+    name = "language_filtered_documents"
+    rows(layout, layout.partition_dir("extracted_documents", CELL), 5)
+    committed(layout, name, CELL, rows_in=5, kept=3, rejected=2)
+    path = Path(layout.parts(layout.partition_dir(name, CELL))[0])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MissingDataError, match=f"{path.name} can't be read .* --through {name} --force"):
+        rows_add_up(layout, name, [CELL])
 
 
 def test_documents_exist(layout: Layout) -> None:

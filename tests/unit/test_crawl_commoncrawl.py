@@ -477,3 +477,10 @@ def test_too_many_pages_are_refused(server: CrawlServer, home: Layout, monkeypat
         with pytest.raises(CorpusError, match=r"more than 10 pages of CC-MAIN-2024-10 pass .*: give --limit"):
             choose(home, **options)
     assert len(documents(home, choose(home, languages=["en"], limit=9))) == 9
+
+
+@pytest.mark.parametrize("base", ["data.example.org", "://data.example.org", "/nowhere/at/all"])
+def test_a_base_without_a_scheme_is_one_clear_line(home: Layout, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BASE_VARIABLE, base)
+    with pytest.raises(CorpusError, match=f"^{BASE_VARIABLE} is .*neither a URL"):
+        choose(home)

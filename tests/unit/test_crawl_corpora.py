@@ -177,6 +177,19 @@ def test_a_kind_that_is_said_is_believed(home: Layout, tmp_path: Path) -> None:
         add_corpus(home, "other", [str(tmp_path / "odd.bin")], kind="zip")  # pyright: ignore[reportArgumentType]
 
 
+def test_text_by_another_name_is_left_out_with_a_hint_or_taken_as_text(home: Layout, tmp_path: Path) -> None:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    others = {"Makefile": "all:\n", "page.html": "<p>A page\n", "data.json": '{"a": 1}\n', "table.csv": "a,b\n"}
+    for name, content in {"main.py": "print(1)\n", **others}.items():
+        (folder / name).write_text(content)
+    corpus = add_corpus(home, "some", [str(folder)])
+    assert [file.name for file in corpus.files] == ["main.py"]
+    assert {Path(s.path).name for s in corpus.skipped} == set(others)
+    assert {s.reason for s in corpus.skipped} == {"text, but not by its name; --kind text takes it"}
+    assert {file.name for file in add_corpus(home, "all", [str(folder)], kind="text").files} == {"main.py", *others}
+
+
 def test_unknown_and_unreadable_registrations(home: Layout, crawl: Path) -> None:
     with pytest.raises(CorpusError, match=r"not registered.*known: none yet.*gristmill corpus add small"):
         load_corpus(home, "small")

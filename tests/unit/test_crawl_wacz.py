@@ -95,6 +95,8 @@ def test_a_wacz_file_in_a_folder_and_on_a_server(layout: Layout, tmp_path: Path)
     ("name", "reason"),
     [
         ("archive/../../x.warc.gz", "climbs"),
+        ("archive\\..\\..\\x.warc.gz", "climbs"),
+        ("../archive/x.warc.gz", "climbs"),
         ("archive//x.warc.gz", "climbs"),
         ("archive/a!/x.warc.gz", "climbs"),
         ("archive/notes.txt", "no WARC file by its name"),
@@ -106,8 +108,8 @@ def test_members_that_are_left_out(layout: Layout, tmp_path: Path, name: str, re
     path.write_bytes(wacz({name: TWO, "archive/good.warc.gz": ONE}))
     corpus = add_corpus(layout, "x", [str(path)])
     assert [f.name for f in corpus.files] == ["x.wacz!/archive/good.warc.gz"]
-    assert all(reason in s.reason for s in corpus.skipped)
-    assert bool(corpus.skipped) == ("../.." not in name)  # what climbs above archive/ is none of its files
+    (skipped,) = corpus.skipped
+    assert reason in skipped.reason
 
 
 def test_duplicate_encrypted_overlapping_and_odd_members(tmp_path: Path) -> None:

@@ -66,8 +66,10 @@ def test_an_older_registration_still_loads(layout: Layout, folder: Path) -> None
         ("tokenizer: {vocabulary_size: 300}", "section 'tokenizer' can't be set for one corpus"),
         ("quality: {min_words: 3}", "unknown section 'quality'"),
         ("a: [", "is not valid YAML"),
+        ("# nothing yet\n", "mine.yaml says nothing"),
+        ("clean_documents: {}\nclean_documents: {}\n", "'clean_documents' is given twice, in lines 1 and 2"),
     ],
-    ids=["setting", "section", "name", "yaml"],
+    ids=["setting", "section", "name", "yaml", "empty", "twice"],
 )
 def test_a_wrong_recipe_is_one_line_and_nothing_registered(
     layout: Layout, folder: Path, tmp_path: Path, content: str, line: str

@@ -18,6 +18,7 @@ from pipelines.decisions import verdicts, with_column
 from pipelines.fingerprint import fingerprint, input_fingerprints
 from pipelines.parts import Heartbeat, PartTask, PartWriter, read_heartbeats, run_part
 from pipelines.schema import DOCUMENT_SCHEMA, QUARANTINE_SCHEMA
+from pipelines.spark.errors import explain
 
 PARTITION = Partition("c", "00000")
 
@@ -205,3 +206,30 @@ def test_a_new_segment_leaves_the_clusters_of_others_true(layout: Layout) -> Non
     assert found([own | {"sha256": "3"}], ["00000"]) != alone
     with pytest.raises(MissingDataError, match="before segment 00000"):
         found([], ["00001"])
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "foreign", "gone", "folder", "inside"])
+def test_a_part_that_can_not_be_read_is_named_with_the_way_out(layout: Layout, tmp_path: Path, harm: str) -> None:
+    path = Path(write_source(layout, ["a text of some length"] * 200))
+    data = path.read_bytes()
+    path.unlink()
+    if harm == "folder":
+        path.mkdir()
+    elif harm != "gone":
+        inside = data[:4] + b"\xff" * 3000 + data[3004:]
+        path.write_bytes({"cut": data[:-9], "empty": b"", "foreign": b"no Parquet", "inside": inside}[harm])
+    with pytest.raises(MissingDataError) as caught:
+        list(parts.read_part(task_of(layout, str(path), str(tmp_path))))
+    line = str(caught.value)
+    assert line.startswith(f"{path} can't be read (")
+    assert line.endswith("run `gristmill run c --through quality_filtered_documents --force` to make it again")
+    assert "\n" not in line
+
+
+def test_damage_that_is_met_elsewhere_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more of it than that")
+    with pytest.raises(pa.ArrowInvalid) as caught:
+        pq.read_table(tmp_path / "x.parquet")
+    problem = explain(caught.value, "tokenizer")
+    assert "tokenizer: a part that it reads is damaged" in str(problem)
+    assert "--force" in str(problem)

@@ -11,6 +11,7 @@ from assets.sections import page, settings_class_of
 from gristmill.core.errors import SettingsError
 from gristmill.core.field_docs import field_comments
 from gristmill.core.settings import SECTIONS, build, read_settings_file
+from gristmill.core.strict_yaml import load_yaml
 from pipelines.stages import STAGES, stage
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
@@ -68,3 +69,30 @@ class Documented:
     """Below,
     too."""
     bare: int = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("spark: {cores: 1}\nspark: {cores: 2}\n", "'spark' is given twice, in lines 1 and 2"),
+        ("tokenizer:\n  a: 1\n  b: 2\n  a: 1\n", "'a' is given twice, in lines 2 and 4"),
+        ("tokenizer: {a: 1, a: 2}\n", "'a' is given twice, in line 1"),
+    ],
+)
+def test_a_key_given_twice_is_refused(tmp_path: Path, text: str, line: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=line):
+        read_settings_file(path)
+
+
+def test_merged_keys_may_be_overridden() -> None:
+    merged = load_yaml("a: &a {x: 1, y: 2}\nb: &b\n  <<: *a\n  x: 3\nc:\n  <<: *b\n  y: 4\n")
+    assert merged == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": {"x": 3, "y": 4}}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "-.inf", "nan", 10**400], ids=lambda v: str(v)[:8])
+def test_a_limit_is_a_finite_number(value: object) -> None:
+    for values in ({"threshold": value}, {"thresholds": {"en": value}}):
+        with pytest.raises(SettingsError, match="give a"):
+            build(settings_class_of("language_filtered_documents"), values, "here")

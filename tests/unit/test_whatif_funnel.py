@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from gristmill.cli.main import app
 from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import Layout
+from pipelines.crawl.corpora import add_corpus, load_corpus
 from pipelines.filters import quality
 from pipelines.report.changes import parse_change, setting_of_reason
+from pipelines.report.funnel import compute_funnel
 from pipelines.report.whatif import WhatIf, what_if
 
 
@@ -159,6 +161,10 @@ def test_every_limit_has_its_setting() -> None:
         ("quality.min_words=null", "there is no value behind the '='"),
         ("quality.min_words=[", "is no value in YAML"),
         ("quality.gopher_repetition.empty=3", "follows from no single setting"),
+        ("quality.perplexity.tail=3", "give the setting: perplexity_cutoffs, worst_perplexity_bucket"),
+        ("language.thresholds.=0.3", "'' can't be a name in thresholds"),
+        ("language.thresholds.de.x=0.3", "'de.x' can't be a name in thresholds"),
+        ("language.thresholds={en: 0.3, en: 0.4}", "'en' is given twice"),
     ],
 )
 def test_a_wrong_change_is_one_line(given: str, line: str) -> None:
@@ -168,10 +174,24 @@ def test_a_wrong_change_is_one_line(given: str, line: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("value", "line"), [("many", "min_words is 'many'"), ("1.5", "give a whole number")])
-def test_a_wrong_value_is_one_line(corpus: Layout, value: str, line: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("min_words=many", "min_words is 'many'"),
+        ("min_words=1.5", "give a whole number"),
+        ("max_bullet_lines=.nan", "give a finite number"),
+        ("max_bullet_lines=-.inf", "give a finite number"),
+    ],
+)
+def test_a_wrong_value_is_one_line(corpus: Layout, given: str, line: str) -> None:
     with pytest.raises(SettingsError, match=line):
-        what_if(corpus, "toy", [f"quality.min_words={value}"])
+        what_if(corpus, "toy", [f"quality.{given}"])
+
+
+def test_a_value_that_holds_already_is_said_to(corpus: Layout) -> None:
+    printed = CliRunner().invoke(app, ["funnel", "toy", "--set", "quality.min_words=50", "--home", corpus.root])
+    assert printed.exit_code == 0, printed.output
+    assert "min_words of quality_filtered_documents is 50 already" in " ".join(printed.output.split())
 
 
 @pytest.mark.parametrize(
@@ -220,12 +240,55 @@ def test_what_is_not_there_says_what_to_run(layout: Layout, tmp_path: Path) -> N
         what_if(layout, "toy", ["language.threshold=0.5"])
 
 
-def test_signals_that_do_not_fit_their_report_are_not_answered_from(corpus: Layout) -> None:
-    path = corpus.parts(corpus.signals_dir(QUALITY, PARTITION))[0]
-    table = pq.read_table(path)
-    pq.write_table(table.slice(1), path)
-    with pytest.raises(MissingDataError, match="do not give what its report says"):
+@pytest.mark.parametrize("harm", ["changed", "cut", "empty", "foreign", "gone", "folder"])
+def test_signals_that_are_not_those_of_the_report_are_not_answered_from(corpus: Layout, harm: str) -> None:
+    path = Path(corpus.parts(corpus.signals_dir(QUALITY, PARTITION))[0])
+    data = path.read_bytes()
+    if harm == "changed":
+        pq.write_table(pq.read_table(path).slice(1), path)
+    elif harm in ("gone", "folder"):
+        path.unlink()
+    else:
+        path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "foreign": b"{}"}[harm])
+    if harm == "folder":
+        path.mkdir()
+    with pytest.raises(MissingDataError) as caught:
         what_if(corpus, "toy", ["quality.min_words=3"])
+    again = "run `gristmill run toy --through quality_filtered_documents --force` to measure again"
+    assert str(caught.value) == f"{path} is missing or damaged: {again}"
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"", b"\xff\xfe", b'{"rows_in": 3}'], ids=repr)
+def test_a_damaged_report_is_one_line(corpus: Layout, content: bytes) -> None:
+    path = Path(corpus.partition_dir(QUALITY, PARTITION), "report.json")
+    path.write_bytes(content)
+    for change in ("quality.min_words=3", "language.threshold=0.9"):
+        with pytest.raises(MissingDataError, match=r"report\.json"):
+            what_if(corpus, "toy", [change])
+
+
+def test_a_quarantine_that_can_not_be_read_is_one_line(corpus: Layout) -> None:
+    path = Path(corpus.parts(corpus.quarantine_dir(QUALITY, PARTITION))[0])
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(MissingDataError, match=f"{path.name} can't be read .* --through {QUALITY} --force"):
+        what_if(corpus, "toy", ["language.threshold=0.995"])
+
+
+def test_another_recipe_shows_in_the_funnel(corpus: Layout, tmp_path: Path) -> None:
+    assert not any(row.settings_changed for row in compute_funnel(corpus, "toy").stages)
+    (tmp_path / "mine.yaml").write_text(f"{QUALITY}: {{min_words: 20}}\n")
+    (folder,) = {str(Path(file.path).parent) for file in load_corpus(corpus, "toy").files}
+    add_corpus(corpus, "toy", [folder], recipe=str(tmp_path / "mine.yaml"))
+    row = compute_funnel(corpus, "toy").stage(QUALITY)
+    assert (row.settings_changed, row.segments_other_settings) == (("min_words",), ("00000",))
+    printed = CliRunner().invoke(app, ["funnel", "toy", "--home", corpus.root])
+    assert "1 segment made with other settings than the recipe and settings file give today: min_words" in " ".join(
+        printed.output.split()
+    )
+    Path(corpus.root, "settings.yaml").write_text("nonsense: {}\n")
+    funnel = compute_funnel(corpus, "toy")
+    assert "unknown section 'nonsense'" in funnel.settings_problem
+    assert funnel.stage(QUALITY).documents_in == row.documents_in
 
 
 def test_the_command_prints_tables_or_json(corpus: Layout) -> None:
