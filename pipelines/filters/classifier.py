@@ -17,6 +17,7 @@ import pyarrow as pa
 from gristmill.core.errors import EnvironmentProblemError, SettingsError
 from gristmill.core.settings import scoring
 from pipelines.decisions import Rule, with_column
+from pipelines.filters.half_configured import require
 
 FAMILY = "classifier"
 
@@ -50,7 +51,12 @@ class ClassifierSettings:
 
 
 def files(settings: ClassifierSettings) -> tuple[str, ...]:
-    """The model, and its percentiles where they lie beside it."""
+    """The model, and its percentiles where they lie beside it.
+
+    Raises:
+        SettingsError: there is a limit without a model.
+    """
+    require(settings, "classifier_path", "classifier_threshold", "classifier_keep_top", "classifier_label")
     if not settings.classifier_path:
         return ()
     beside = _percentiles_path(settings.classifier_path)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from gristmill.core.settings import scoring
 from pipelines.decisions import Rule, with_column
 from pipelines.filters.evaluation_sets import load_index
+from pipelines.filters.half_configured import require
 
 FAMILY = "decontamination"
 
@@ -52,7 +53,16 @@ class DecontaminationSettings:
 
 
 def files(settings: DecontaminationSettings) -> tuple[str, ...]:
-    """The evaluation sets."""
+    """The evaluation sets.
+
+    Raises:
+        SettingsError: what is a hit is said without a set.
+    """
+    require(
+        settings,
+        "evaluation_sets",
+        *("evaluation_fields", "evaluation_ngram_words", "min_evaluation_words", "min_contaminated_ngrams"),
+    )
     return tuple(settings.evaluation_sets.values())
 
 
@@ -70,7 +80,7 @@ def score(batch: pa.RecordBatch, settings: DecontaminationSettings) -> pa.Record
     """Add COLUMNS; null where no evaluation set is configured, 0 and null where no hit is.
 
     Raises:
-        SettingsError: an evaluation set can't be read.
+        SettingsError: an evaluation set can't be read, or has nothing to look for.
     """
     counts: list[int | None] = [None] * batch.num_rows
     sets: list[str | None] = [None] * batch.num_rows

@@ -131,7 +131,7 @@ def load_index(
         min_item_words: items shorter than an n-gram, but not than this, are looked for as a whole.
 
     Raises:
-        SettingsError: a file is missing, damaged, or holds no text.
+        SettingsError: a file is missing, damaged, or holds no text, or none that is long enough.
     """
     states = tuple((name, path, *_state(name, path)) for name, path in sorted(sets.items()))
     return _load(states, fields, ngram_words, min_item_words)
@@ -165,6 +165,15 @@ def _load(
     ids = encoded.indices.to_numpy().astype(np.int32)
     codes = np.random.default_rng(0).integers(0, 2**64 - 1, len(encoded.dictionary), np.uint64, endpoint=True)
     lengths = np.bincount(rows, minlength=len(texts))
+    is_ignored = lengths < min(min_item_words, ngram_words)
+    for owner, (name, path, _, _) in enumerate(states):
+        of_set = is_ignored[np.array(owners, np.int16) == owner]
+        if of_set.all():
+            raise SettingsError(
+                f"evaluation set {name}: {path}: each of its {len(of_set):,} texts has fewer than "
+                f"{min(min_item_words, ngram_words)} words, so that nothing is looked for; lower min_evaluation_words, "
+                "name other evaluation_fields, or leave the set out"
+            )
     owner_of = np.array(owners, np.int16)[rows]
     tables: list[Ngrams] = []
     for length in range(min(min_item_words, ngram_words), ngram_words + 1):
@@ -173,7 +182,7 @@ def _load(
             starts = starts[lengths[rows[starts]] == length]
         if len(starts):
             tables.append(_table(length, _hash(codes, ids, starts, length), owner_of[starts], starts))
-    ignored = int((lengths < min(min_item_words, ngram_words)).sum())
+    ignored = int(is_ignored.sum())
     names = tuple(state[0] for state in states)
     return EvaluationIndex(names, encoded.dictionary, codes, ids, tuple(tables), len(texts), ignored)
 

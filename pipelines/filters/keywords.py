@@ -18,6 +18,7 @@ import pyarrow as pa
 from gristmill.core.errors import SettingsError
 from gristmill.core.settings import scoring
 from pipelines.decisions import Rule, with_column
+from pipelines.filters.half_configured import require
 
 FAMILY = "keywords"
 
@@ -58,7 +59,13 @@ class KeywordSettings:
 
 
 def files(settings: KeywordSettings) -> tuple[str, ...]:
-    """The lists."""
+    """The lists.
+
+    Raises:
+        SettingsError: there is a limit without a list.
+    """
+    require(settings, "explicit_words", "max_explicit_hits", "max_explicit_share")
+    require(settings, "boilerplate_phrases", "max_boilerplate_share")
     named = (*settings.explicit_words.values(), *settings.boilerplate_phrases.values())
     return tuple(_resolved(path) for path in named)
 

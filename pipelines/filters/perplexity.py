@@ -21,10 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.core.errors import GristmillError, MissingDataError
+from gristmill.core.errors import GristmillError, MissingDataError, SettingsError
 from gristmill.core.layout import Layout
 from gristmill.core.settings import scoring
 from pipelines.decisions import Rule, with_column
+from pipelines.filters.half_configured import require
 from pipelines.filters.language_models import load_model, load_pieces, perplexity
 
 FAMILY = "perplexity"
@@ -67,7 +68,15 @@ class PerplexitySettings:
 
 
 def files(settings: PerplexitySettings) -> tuple[str, ...]:
-    """The models."""
+    """The models.
+
+    Raises:
+        SettingsError: there are cut-offs without a model of their language.
+    """
+    require(settings, "perplexity_models", "perplexity_cutoffs", "worst_perplexity_bucket")
+    without = sorted(set(settings.perplexity_cutoffs) - set(settings.perplexity_models))
+    if without:
+        raise SettingsError(f"perplexity_cutoffs has {without[0]}, for which perplexity_models has no model; set one")
     return (*settings.perplexity_models.values(), *settings.perplexity_pieces.values())
 
 

@@ -118,7 +118,7 @@ words = st.lists(st.sampled_from(["a", "b", "c"]), max_size=30)
 @settings(max_examples=60, deadline=None)
 def test_equals_a_search_word_by_word(tmp_path_factory: pytest.TempPathFactory, items: list, documents: list) -> None:
     path = tmp_path_factory.mktemp("set") / "s.jsonl"
-    index = load_index({"s": a_set(path, *({"q": " ".join(item)} for item in items), {"q": "x"})}, (), 4, 2)
+    index = load_index({"s": a_set(path, *({"q": " ".join(item)} for item in items), {"q": "x y"})}, (), 4, 2)
     grams = {tuple(item[i : i + 4]) for item in items for i in range(len(item) - 3)}
     grams |= {tuple(item) for item in items if 2 <= len(item) < 4}
     expected = [sum(tuple(d[i : i + n]) in grams for n in (2, 3, 4) for i in range(len(d) - n + 1)) for d in documents]
@@ -146,8 +146,9 @@ def test_words_come_with_the_row_they_are_from(values: list[str]) -> None:
         ("bad.parquet", b"nonsense", "can't be read"),
         ("latin.txt", b"caf\xe9", "can't be read"),
         ("empty.jsonl", b'{"n": 1}\n', "holds no text"),
+        ("short.jsonl", b'{"q": "What is it"}\n{"q": ""}\n', "each of its 2 texts has fewer than 8 words"),
     ],
-    ids=["missing", "not-json", "deep", "cut", "not-parquet", "not-utf8", "no-text"],
+    ids=["missing", "not-json", "deep", "cut", "not-parquet", "not-utf8", "no-text", "short"],
 )
 def test_a_bad_set_is_one_line(name: str, content: bytes | None, says: str, tmp_path: Path) -> None:
     path = tmp_path / name
@@ -157,6 +158,13 @@ def test_a_bad_set_is_one_line(name: str, content: bytes | None, says: str, tmp_
         score(texts("text"), DecontaminationSettings(evaluation_sets={"mine": str(path)}))
     assert "evaluation set mine" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_one_set_of_short_items_is_found_among_others(chosen: DecontaminationSettings, tmp_path: Path) -> None:
+    capitals = a_set(tmp_path / "capitals.jsonl", {"question": TINY})
+    both = DecontaminationSettings(evaluation_sets={**chosen.evaluation_sets, "capitals": capitals})
+    with pytest.raises(SettingsError, match=r"evaluation set capitals: .* lower min_evaluation_words"):
+        score(texts("text"), both)
 
 
 @pytest.mark.shared
