@@ -165,14 +165,14 @@ def _load(
     ids = encoded.indices.to_numpy().astype(np.int32)
     codes = np.random.default_rng(0).integers(0, 2**64 - 1, len(encoded.dictionary), np.uint64, endpoint=True)
     lengths = np.bincount(rows, minlength=len(texts))
-    is_ignored = lengths < min(min_item_words, ngram_words)
+    least = min(min_item_words, ngram_words)
+    is_ignored = lengths < least
     for owner, (name, path, _, _) in enumerate(states):
-        of_set = is_ignored[np.array(owners, np.int16) == owner]
-        if of_set.all():
+        longest = int(lengths[np.array(owners, np.int16) == owner].max())
+        if longest < least:
             raise SettingsError(
-                f"evaluation set {name}: {path}: each of its {len(of_set):,} texts has fewer than "
-                f"{min(min_item_words, ngram_words)} words, so that nothing is looked for; lower min_evaluation_words, "
-                "name other evaluation_fields, or leave the set out"
+                f"evaluation set {name}: {path}: its longest text has {longest} words, and those of fewer than {least} "
+                "are not looked for; lower min_evaluation_words, name other evaluation_fields, or leave the set out"
             )
     owner_of = np.array(owners, np.int16)[rows]
     tables: list[Ngrams] = []

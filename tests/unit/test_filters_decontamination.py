@@ -146,7 +146,7 @@ def test_words_come_with_the_row_they_are_from(values: list[str]) -> None:
         ("bad.parquet", b"nonsense", "can't be read"),
         ("latin.txt", b"caf\xe9", "can't be read"),
         ("empty.jsonl", b'{"n": 1}\n', "holds no text"),
-        ("short.jsonl", b'{"q": "What is it"}\n{"q": ""}\n', "each of its 2 texts has fewer than 8 words"),
+        ("short.jsonl", b'{"q": "What is it"}\n{"q": ""}\n', "its longest text has 3 words, and those of fewer than 8"),
     ],
     ids=["missing", "not-json", "deep", "cut", "not-parquet", "not-utf8", "no-text", "short"],
 )
