@@ -6,11 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.counts import balance, force
+from assets.counts import balance
 from assets.partitions import document_partitions, existing
 from assets.resources import Workers, newest
 from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import Layout, Partition
+from pipelines.damage import remake
 from pipelines.stages import STAGES, stage
 
 BALANCED_STAGES = tuple(row.name for row in STAGES if row.kind == "map")
@@ -31,7 +32,7 @@ def rows_add_up(layout: Layout, name: str, partitions: Sequence[Partition]) -> d
         more = f" and {len(wrong) - MOST_PROBLEMS:,} more" if len(wrong) > MOST_PROBLEMS else ""
         description = (
             f"{'; '.join(map(str, wrong[:MOST_PROBLEMS]))}{more}: if files were removed or changed since they were "
-            f"written, run `{force(name, wrong[0].partition)}`"
+            f"written, run `{remake(name, wrong[0].partition.corpus)}`"
         )
     return dg.AssetCheckResult(
         passed=not wrong,

@@ -26,12 +26,7 @@ class Balance:
         return f"{self.partition.key}: {self.rows_in:,} in {relation} {self.rows_kept:,} + {self.rows_rejected:,}"
 
 
-def force(stage: str, partition: Partition) -> str:
-    """The command that makes a stage of a corpus again, and all that it reads."""
-    return f"gristmill run {partition.corpus} --through {stage} --force"
-
-
-def rows_of(layout: Layout, folder: str, way_out: str = "run its stage again with --force") -> int:
+def rows_of(layout: Layout, folder: str) -> int:
     """Rows of all Parquet files of `folder`, from their footers.
 
     Raises:
@@ -43,7 +38,7 @@ def rows_of(layout: Layout, folder: str, way_out: str = "run its stage again wit
 
     total = 0
     for path in layout.parts(folder):
-        with reading(path, way_out), layout.fs.open(path, "rb") as file:
+        with reading(path), layout.fs.open(path, "rb") as file:
             total += pq.read_metadata(cast(Any, file)).num_rows
     return total
 
@@ -55,10 +50,9 @@ def balance(layout: Layout, stage: Stage, partition: Partition) -> Balance:
     the count of records comes from the report, and kept and rejected from the files.
     """
     report = layout.require_report(stage.name, partition)
-    again = f"run `{force(stage.name, partition)}` to make it again"
     if stage.reads:
-        rows_in = rows_of(layout, layout.partition_dir(stage.reads[0], partition), again)
+        rows_in = rows_of(layout, layout.partition_dir(stage.reads[0], partition))
     else:
         rows_in = int(report["rows_in"])
-    kept = rows_of(layout, layout.partition_dir(stage.name, partition), again)
-    return Balance(partition, rows_in, kept, rows_of(layout, layout.quarantine_dir(stage.name, partition), again))
+    kept = rows_of(layout, layout.partition_dir(stage.name, partition))
+    return Balance(partition, rows_in, kept, rows_of(layout, layout.quarantine_dir(stage.name, partition)))

@@ -1,6 +1,7 @@
 """A corpus through the chain in the foreground: one Dagster run per asset job, in the instance the UI shows."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -240,7 +241,9 @@ def failure_line(result: dg.ExecuteInProcessResult) -> str:
                 return data.user_failure_data.description
             if data.error:
                 cause = data.error.cause or data.error
-                return f"{event.step_key}: {' '.join(cause.message.split())}"
+                line = " ".join(cause.message.split())
+                known = re.match(r"gristmill\.core\.errors\.\w+: ", line)  # which says itself what it is about
+                return line[known.end() :] if known else f"{event.step_key}: {line}"
         if event.is_run_failure and event.job_failure_data.error:
             return " ".join(event.job_failure_data.error.message.split())
     return "the run failed without saying why; see its page in the Dagster UI"

@@ -87,9 +87,11 @@ def preview(layout: Layout, asset: str, partition: Partition) -> Metadata:
     """The first documents of a partition; with text only where personal data has been replaced."""
     import pyarrow.parquet as pq
 
+    from pipelines.damage import reading
+
     rows: list[dict[str, Any]] = []
     for path in layout.parts(layout.partition_dir(asset, partition)):
-        with layout.fs.open(path, "rb") as file:
+        with reading(path), layout.fs.open(path, "rb") as file:
             parquet = pq.ParquetFile(cast(Any, file))
             wanted = [c for c in _PREVIEW_COLUMNS if c in parquet.schema_arrow.names]
             wanted = [c for c in wanted if c != "text" or asset in TEXT_ASSETS]

@@ -144,9 +144,8 @@ def read_part(task: PartTask) -> Iterator[pa.RecordBatch]:
     Raises:
         MissingDataError: the part can't be read; the line names it and the way out.
     """
-    layout, before = task.layout, next(iter(stage(task.stage).reads), task.stage)
-    again = f"run `gristmill run {task.corpus} --through {before} --force` to make it again"
-    with reading(task.source, again), layout.fs.open(task.source, "rb") as file:
+    layout = task.layout
+    with reading(task.source), layout.fs.open(task.source, "rb") as file:
         parquet = pq.ParquetFile(file)
         is_empty = True
         for batch in parquet.iter_batches(batch_size=BATCH_ROWS):

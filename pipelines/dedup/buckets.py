@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout
+from pipelines.damage import reading
 
 BUCKET_SCHEMA = "key binary, node bigint"
 DOCUMENT_SCHEMA = (
@@ -100,7 +101,7 @@ def _tables(
 ) -> Iterator[tuple[Any, pa.Table]]:
     layout = Layout(root)
     for index in indexes:
-        with layout.fs.open(parts[index].path, "rb") as file:
+        with reading(parts[index].path), layout.fs.open(parts[index].path, "rb") as file:
             first = int(index) << 32
             for batch in pq.ParquetFile(cast(Any, file)).iter_batches(batch_size=_READ_ROWS, columns=columns):
                 yield np.arange(first, first + batch.num_rows), pa.Table.from_batches([batch])

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
+from pipelines.damage import reading
 from pipelines.decisions import with_column
 from pipelines.dedup.duplicate_files import REPRESENTATIVE_SCHEMA, duplicate_path, representative_path
 from pipelines.schema import DUPLICATE_SCHEMA, VERDICT_SCHEMA
@@ -100,5 +101,5 @@ def _read(layout: Layout, path: str, schema: pa.Schema) -> pa.Table:
     """A file that is not there says that the segment has no such rows."""
     if not layout.fs.exists(path):
         return schema.empty_table()
-    with layout.fs.open(path, "rb") as file:
+    with reading(path), layout.fs.open(path, "rb") as file:
         return pq.ParquetFile(cast(Any, file)).read()

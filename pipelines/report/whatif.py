@@ -21,7 +21,7 @@ from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.settings import build
 from pipelines.crawl.corpora import load_corpus
-from pipelines.damage import reading
+from pipelines.damage import reading, remake
 from pipelines.judging import BROKEN_REASON
 from pipelines.report.changes import Change, apply, parse_change
 from pipelines.report.sides import EXAMPLES, ChangedDocument, Count, Sides, StageChange, add, least
@@ -187,14 +187,14 @@ class _Walk:
         kept_before = gone
         if len(gone):
             folder = self._layout.quarantine_dir(row.name, partition)
-            for batch in _columns(self._layout, row, partition, folder, ["doc_id", "reason"]):
+            for batch in _columns(self._layout, folder, ["doc_id", "reason"]):
                 is_gone = pc.is_in(batch.column("doc_id"), gone)
                 left.update(batch.column("reason").filter(is_gone).to_pylist())
                 is_here = pc.is_in(kept_before, batch.column("doc_id").filter(is_gone))
                 kept_before = kept_before.filter(pc.invert(is_here))
             if row.name == "deduplicated_documents":
                 folder = self._layout.partition_dir(row.name, partition)
-                for batch in _columns(self._layout, row, partition, folder, ["doc_id", "cluster_size"]):
+                for batch in _columns(self._layout, folder, ["doc_id", "cluster_size"]):
                     is_gone = pc.is_in(batch.column("doc_id"), kept_before)
                     sizes: Any = batch.column("cluster_size").filter(is_gone)
                     change.lost_representatives += int(pc.sum(pc.greater(sizes, 1)).as_py() or 0)
@@ -222,14 +222,12 @@ def _signals(layout: Layout, row: Stage, partition: Partition, report: dict[str,
             data = b""
         if hashlib.sha256(data).hexdigest() != file["sha256"]:
             raise MissingDataError(
-                f"{path} is missing or damaged: run `gristmill run {partition.corpus} --through {row.name} --force` "
-                f"to measure again"
+                f"{path} is missing or damaged: run `{remake(row.name, partition.corpus)}` to measure again"
             )
         yield from pq.ParquetFile(pa.BufferReader(data)).iter_batches(batch_size=_ROWS)
 
 
-def _columns(layout: Layout, row: Stage, partition: Partition, folder: str, names: list[str]) -> Iterator[Any]:
-    again = f"run `gristmill run {partition.corpus} --through {row.name} --force` to make it again"
+def _columns(layout: Layout, folder: str, names: list[str]) -> Iterator[pa.RecordBatch]:
     for path in layout.parts(folder):
-        with reading(path, again), layout.fs.open(path, "rb") as file:
+        with reading(path), layout.fs.open(path, "rb") as file:
             yield from pq.ParquetFile(cast(Any, file)).iter_batches(batch_size=_ROWS, columns=names)

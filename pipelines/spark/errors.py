@@ -12,6 +12,7 @@ MACHINE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPER
 
 
 _JVM_GONE = re.compile(r"Answer from Java side is empty|Connection(Refused|Reset)Error|Py4JNetworkError")
+_KNOWN = re.compile(r"^(?:gristmill\.core\.errors\.)?MissingDataError: ([^\n]+)", re.MULTILINE)  # of a worker
 _DAMAGED_PARQUET = re.compile(
     r"Parquet (magic bytes not found|file size is|footer)[^\n]*|Couldn't deserialize thrift[^\n]*|"
     r"(Unexpected end of stream|Corrupt \w+ compressed data)[^\n]*"
@@ -36,6 +37,8 @@ def explain(error: BaseException, what: str) -> GristmillError | None:
             f"{what}: no space left on device, below the root or in Spark's scratch folder "
             f"({tempfile.gettempdir()}); free space there or set TMPDIR, then run the same command again"
         )
+    if known := _KNOWN.search(text):
+        return MissingDataError(known[1])
     if damaged := _DAMAGED_PARQUET.search(text):
         return MissingDataError(
             f"{what}: a part that it reads is damaged ({_head(damaged[0])}); run the same command again with --force"

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
+from pipelines.damage import reading
 from pipelines.segments import live_segments
 
 _BATCH_ROWS = 256
@@ -27,7 +28,7 @@ def hash_fraction(purpose: str, doc_id: str) -> float:
 def documents(layout: Layout, folder: str) -> Iterator[tuple[list[str], list[str]]]:
     """Batches of (doc_ids, texts) of the Parquet parts in a segment's folder, in the order they lie."""
     for path in layout.parts(folder):
-        with layout.fs.open(path, "rb") as file:
+        with reading(path), layout.fs.open(path, "rb") as file:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS, columns=["doc_id", "text"]):
                 ids = cast(list[str], batch.column("doc_id").to_pylist())
                 texts = cast(list[str | None], batch.column("text").to_pylist())

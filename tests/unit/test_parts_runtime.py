@@ -233,3 +233,10 @@ def test_damage_that_is_met_elsewhere_is_explained(tmp_path: Path) -> None:
     problem = explain(caught.value, "tokenizer")
     assert "tokenizer: a part that it reads is damaged" in str(problem)
     assert "--force" in str(problem)
+
+
+def test_what_a_worker_says_of_damage_is_passed_on() -> None:
+    text = (
+        "PythonException:\nTraceback …\ngristmill.core.errors.MissingDataError: x.parquet can't be read (why): run y\n"
+    )
+    assert str(explain(RuntimeError(text), "duplicate_clusters")) == "x.parquet can't be read (why): run y"
