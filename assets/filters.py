@@ -24,7 +24,7 @@ def language_filtered_documents(context: dg.AssetExecutionContext, workers: Work
     kinds={"spark", "parquet"},
 )
 def quality_filtered_documents(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[Any]:
-    """Documents that read like prose: they pass the Gopher and FineWeb rules on words, symbols and repetition.
+    """Documents that read like prose: they pass Gopher's, C4's and FineWeb's rules.
 
     Every signal is kept as a column, so that a threshold can be judged before it is changed.
     """
