@@ -54,7 +54,7 @@ SIGNATURE_SCHEMA = pa.schema(
         ("warc_offset", pa.int64()),
         ("fetched_at", pa.timestamp("us", tz="UTC")),
         ("content_hash", pa.binary(16)),  # of the normalised text: equal hash = exact duplicate
-        ("signature", pa.list_(pa.uint32())),  # MinHash values; null where the text has no shingle
+        ("signature", pa.binary()),  # MinHash values, little-endian, packed; null where the text has no shingle
         ("quality", pa.float64()),  # what the representative rule compares first
     ]
 )

@@ -60,20 +60,23 @@ def document_rows(root: str, parts: Sequence[SignaturePart], indexes: Iterable[i
                 "content_hash": table.column("content_hash").cast(pa.binary()),
                 "doc_id": table.column("doc_id"),
                 "segment": pa.array(np.full(table.num_rows, parts[index].segment, np.int32)),
-                "signature": signature_bytes(table.column("signature").combine_chunks()),
+                "signature": table.column("signature"),
             }
             yield from pa.table(out).combine_chunks().to_batches()
 
 
 def band_keys(signatures: Any, bands: int) -> tuple[list[bytes], Any]:
-    """The key of every band of every signature, and the row each belongs to; no rows for a null signature."""
+    """The key of every band of every signature, and the row each belongs to; no rows for a null signature.
+
+    Args:
+        signatures: a binary array, each value all of a document's MinHash values.
+        bands: into how many runs of equal width each is cut.
+    """
     rows = np.flatnonzero(np.asarray(signatures.is_valid()))
     if not len(rows):
         return [], np.empty(0, np.int64)
-    flat = np.asarray(signatures.flatten()).astype("<u4")
-    banded = np.ascontiguousarray(flat.reshape(len(rows), bands, -1))
-    width = banded.shape[2] * 4
-    data = banded.tobytes()
+    data = b"".join(signatures.drop_null().to_pylist())
+    width = len(data) // (len(rows) * bands)
     prefixes = [band.to_bytes(2, "little") for band in range(bands)] * len(rows)
     blake2b = hashlib.blake2b
     keys = [
@@ -81,19 +84,6 @@ def band_keys(signatures: Any, bands: int) -> tuple[list[bytes], Any]:
         for prefix, start in zip(prefixes, range(0, len(data), width), strict=True)
     ]
     return keys, np.repeat(rows, bands)
-
-
-def signature_bytes(signatures: Any) -> Any:
-    """Each signature as one binary value of little-endian 32-bit numbers; null stays null."""
-    valid = np.asarray(signatures.is_valid())
-    if not valid.any():
-        return pa.nulls(len(signatures), pa.binary())
-    flat = np.ascontiguousarray(np.asarray(signatures.flatten()).astype("<u4"))
-    width = 4 * (len(flat) // int(valid.sum()))
-    offsets = np.concatenate([[0], np.cumsum(np.where(valid, width, 0))]).astype(np.int32)
-    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
-    buffers = [bitmap, pa.py_buffer(offsets.tobytes()), pa.py_buffer(flat.tobytes())]
-    return pa.Array.from_buffers(pa.binary(), len(valid), cast(Any, buffers))
 
 
 def _tables(

@@ -95,11 +95,14 @@ def write_representatives(
         yield writer.close() | {"kind": "representatives", "segment": segments[index], "number": largest}
 
 
-def similarity(left: pa.Array, right: pa.Array) -> Any:
-    """Share of equal values of two columns of signatures of one width, packed as bytes, without nulls."""
+def similarity(left: pa.Array, right: pa.Array, value_bytes: int = 4) -> Any:
+    """Share of equal values of two columns of signatures, without nulls, whose values have `value_bytes` each."""
     if not len(left):
         return np.empty(0)
-    a, b = (np.frombuffer(b"".join(column.to_pylist()), "<u4").reshape(len(column), -1) for column in (left, right))
+    a, b = (
+        np.frombuffer(b"".join(column.to_pylist()), f"<u{value_bytes}").reshape(len(column), -1)
+        for column in (left, right)
+    )
     return (a == b).mean(axis=1)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from pipelines.decisions import verdicts
@@ -72,8 +71,6 @@ def tally(batch: pa.RecordBatch) -> Counter[str]:
 
 def _signature_column(hashed: list[Hashes], settings: Settings) -> pa.Array:
     with_words = [document for document in hashed if len(document)]
-    values = signatures(with_words, settings.permutations, settings.seed)
-    lengths = np.array([settings.permutations if len(document) else 0 for document in hashed], np.int32)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    is_null = pa.array([not len(document) for document in hashed], pa.bool_())
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()), mask=is_null)
+    values = signatures(with_words, settings.permutations, settings.seed).astype("<u4")
+    rows = iter(row.tobytes() for row in values)
+    return pa.array([next(rows) if len(document) else None for document in hashed], pa.binary())

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,7 +24,7 @@ def document(name: str, bands: Sequence[int], text: str | None = None, quality: 
         "doc_id": hashlib.blake2b(name.encode(), digest_size=16).hexdigest(),
         "url": f"https://host/{name}",
         "content_hash": digest,
-        "signature": [value for value in bands for _ in range(ROWS)],
+        "signature": np.repeat(np.array(bands, "<u4"), ROWS).tobytes(),
         "quality": quality,
     }
 
@@ -67,7 +68,8 @@ def expected_representatives(documents: Sequence[Document]) -> dict[str, str]:
 
     first: dict[Any, int] = {}
     for index, row in enumerate(documents):
-        bands = [(band, tuple(row["signature"][band * ROWS : (band + 1) * ROWS])) for band in range(BANDS)]
+        width = 4 * ROWS
+        bands = [(band, row["signature"][band * width : (band + 1) * width]) for band in range(BANDS)]
         for key in [row["content_hash"], *bands]:
             parent[find(index)] = find(first.setdefault(key, index))
     clusters: defaultdict[int, list[Document]] = defaultdict(list)
