@@ -7,13 +7,14 @@ they would only add very weak patterns (nine digits near the word "ssn").
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pipelines.filters import windows
 from pipelines.filters.imports import DEEP_LEARNING, hidden
+from pipelines.filters.recognizer_settings import RecognizerSettings
 from pipelines.filters.windows import Window
 
 ENTITIES = (
@@ -57,6 +58,33 @@ class Recognizer:
         for first, last in self.find_windows(text):
             for span in self.analyze(text[first:last]):
                 yield Span(first + span.start, first + span.end, span.entity, span.score)
+
+
+class Engine:
+    """Every recognizer that the settings ask for, over many texts at once."""
+
+    def __init__(self, settings: RecognizerSettings) -> None:
+        self._settings = settings
+        entities = ENTITIES if settings.entities is None else settings.entities
+        self.entities: tuple[str, ...] = tuple(sorted(entities))
+        self._recognizers = recognizers(
+            tuple(e for e in ENTITIES if e in entities),
+            settings.phone_regions,
+            settings.phone_leniency,
+            max(settings.min_phone_digits, 1),
+        )
+
+    def find(self, texts: Sequence[str]) -> list[list[Span]]:
+        """What is found in each text with at least the settings' score: by position, without overlaps."""
+        from pipelines.filters.personal_data import find
+
+        return [find(text, self._recognizers, self._settings.score_threshold) for text in texts]
+
+
+@lru_cache(maxsize=4)
+def engine(settings: RecognizerSettings) -> Engine:
+    """The engine of `settings`; loading it takes seconds, so once per process."""
+    return Engine(settings)
 
 
 @lru_cache(maxsize=4)
