@@ -1,0 +1,64 @@
+"""With what the documents of a corpus are compared: its own alone, or those of every corpus that is signed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from gristmill.core.layout import Layout
+from pipelines.contents import content_version
+from pipelines.segments import live_segments
+
+Scope = Literal["corpus", "all"]
+SOURCE = "minhash_signatures"
+ALONE = "alone"  # the version of what a corpus is compared with where that is nothing, whatever other corpora do
+
+Reports = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Corpus to segment to the committed report of its signatures."""
+
+
+def signed_corpora(layout: Layout) -> dict[str, dict[str, dict[str, Any]]]:
+    """The report of every committed segment of signatures that its corpus still has, by corpus and segment."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for partition in live_segments(layout, SOURCE):
+        report = layout.report(SOURCE, partition)
+        if report is not None and partition.segment is not None:
+            found.setdefault(partition.corpus, {})[partition.segment] = report
+    return found
+
+
+def compared_with(
+    layout: Layout, corpus: str, scope: Scope, signed: Reports | None = None
+) -> dict[str, dict[str, str]]:
+    """The segments of other corpora that the clusters of `corpus` depend on: corpus to segment to fingerprint.
+
+    Args:
+        layout: the root.
+        corpus: whose clusters are meant; its own segments are not among the answer.
+        scope: the setting of duplicate_clusters.
+        signed: what `signed_corpora` says, where it is known.
+    """
+    if scope == "corpus":
+        return {}
+    reports = signed_corpora(layout) if signed is None else signed
+    return {
+        other: {segment: str(report["fingerprint"]) for segment, report in sorted(segments.items())}
+        for other, segments in sorted(reports.items())
+        if other != corpus
+    }
+
+
+def compared_version(layout: Layout, corpus: str, scope: Scope, signed: Reports | None = None) -> str:
+    """Changes when the signatures that `corpus` is compared with do, and not when they are made again alike.
+
+    Arguments as `compared_with`; ALONE where it is compared with nothing.
+    """
+    if scope == "corpus":
+        return ALONE
+    reports = signed_corpora(layout) if signed is None else signed
+    contents = {
+        other: {segment: content_version(SOURCE, report) for segment, report in segments.items()}
+        for other, segments in reports.items()
+        if other != corpus
+    }
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32] if contents else ALONE
