@@ -1,0 +1,203 @@
+"""Candidate pairs held against their texts: which documents of a bucket are as alike as the threshold says.
+
+Two documents share a bucket by chance too (Leskovec et al., Mining of Massive Datasets, 3.4.3: candidates, then a
+check of each). Only the texts of documents that have company in a bucket are read, each once; their shingle sets
+travel to the tasks that hold a bucket, bucket after bucket, so that a task holds one bucket at a time. Buckets with
+the same members, as the bands of two near-identical documents have, are compared once. Whether a pair is verified
+depends on its two texts alone, and which documents a bucket connects on its set of texts alone: not on order,
+sharding, or what arrived when.
+
+A bucket of more than MAXIMUM_TEXTS texts, or MAXIMUM_SHINGLES shingles, is joined unverified: a page that a crawl holds
+a thousand times over is a template, and comparing all its pairs would cost the square. More members never split what
+was joined, as fewer never join what was split.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from gristmill.core.layout import Layout
+from pipelines.dedup.candidate_texts import TextPart, shingle_sets
+from pipelines.dedup.jaccard import ShingleSet, links
+from pipelines.dedup.schemes import Parameters
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+EDGE_SCHEMA = "node bigint, other bigint, is_verified boolean"
+MAXIMUM_TEXTS = 1_000  # of a bucket: half a million pairs, a second of work at a thousand shingles each
+MAXIMUM_SHINGLES = 1 << 22  # of a bucket: 32 MiB of hashes, about 25 MB of text, five times that while compared
+_EDGE_ROWS = 1 << 14
+_SHINGLE_BYTES = 4 << 20  # of a batch on its way to the JVM
+_SHINGLE_SCHEMA = "bucket binary, node bigint, content_hash binary, shingles binary"
+_ROW_BITS = 32  # of a node: its part's ordinal << 32 | its row
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on a bucket is joined unverified."""
+
+    texts: int = MAXIMUM_TEXTS
+    shingles: int = MAXIMUM_SHINGLES
+
+
+def verified_edges(
+    spark: "SparkSession",
+    layout: Layout,
+    buckets: "DataFrame",
+    sources: Sequence[TextPart],
+    parameters: Parameters,
+    threshold: float,
+    limits: Limits | None = None,
+) -> "DataFrame":
+    """Edges (node, other, is_verified), node > other, that connect the documents of each bucket that are alike.
+
+    Connected components of these edges are those of all pairs that share a bucket and whose shingle sets have a
+    Jaccard similarity of `threshold` or more, and of all documents of each bucket beyond `limits`. A pair may come
+    twice, from buckets that overlap; pairs that others connect already may be missing.
+
+    Args:
+        spark: the session.
+        layout: where the parts lie.
+        buckets: columns key (binary), node (bigint, part ordinal << 32 | row of the signature part), content_hash
+            (binary): one row per document and bucket, one document per content hash (equal texts are connected by the
+            caller). A bucket of one document gives nothing.
+        sources: the parts that the nodes lie in; others may be among them.
+        parameters: what the signatures were made with: texts are cut into shingles as they were for them.
+        threshold: similarity, above 0 and at most 1.
+        limits: from where on a bucket is joined unverified; for tests.
+
+    Raises:
+        MissingDataError: (from the action on the result) a text is gone, or is not the one that was signed.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as f
+
+    most = limits or Limits()
+    by_ordinal = {source.ordinal: source for source in sources}
+    bucket = Window.partitionBy("key")
+    size, least = f.count("*").over(bucket).alias("size"), f.min("node").over(bucket).alias("least")
+    sized = buckets.select("key", "node", "content_hash", size, least).where("size > 1")
+    beyond = sized.where(f.col("size") > most.texts).where("node != least")
+    joined = beyond.select("node", f.col("least").alias("other"), f.lit(False).alias("is_verified"))
+
+    all_members = f.array_sort(f.collect_list(f.struct("node", "content_hash"))).alias("members")
+    within = sized.where(f.col("size") <= most.texts).groupBy("key").agg(all_members)
+    distinct = within.groupBy("members").agg(f.min("key").alias("bucket"))
+    member = distinct.select("bucket", f.explode("members").alias("member"))
+    wanted = (
+        member.groupBy("member")
+        .agg(f.collect_list("bucket").alias("buckets"))
+        .select(
+            f.shiftright("member.node", _ROW_BITS).alias("ordinal"), "member.node", "member.content_hash", "buckets"
+        )
+    )
+    # A number of its own: told by their bytes, which are few, Spark would hand all parts to one task.
+    tasks = max(1, min(len(sources), int(spark.conf.get("spark.sql.shuffle.partitions") or 1)))
+    root = layout.root
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from shingle_rows(Layout(root), batches, by_ordinal, parameters)
+
+    def compare(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from edges_of(batches, threshold, most.shingles)
+
+    shingles = wanted.repartition(tasks, "ordinal").sortWithinPartitions("node").mapInArrow(read, _SHINGLE_SCHEMA)
+    in_buckets = shingles.repartition("bucket").sortWithinPartitions("bucket", "content_hash", "node")
+    return in_buckets.mapInArrow(compare, EDGE_SCHEMA).unionByName(joined)
+
+
+def shingle_rows(
+    layout: Layout, batches: Iterable[pa.RecordBatch], sources: Mapping[int, TextPart], parameters: Parameters
+) -> Iterator[pa.RecordBatch]:
+    """Rows (bucket, node, content_hash, shingles): each wanted document's shingle set, once for each of its buckets.
+
+    Args:
+        layout: where the parts lie.
+        batches: (ordinal, node, content_hash, buckets) sorted by node.
+        sources: the parts by ordinal.
+        parameters: of the signatures.
+    """
+    rows, size = list[tuple[bytes, int, bytes, bytes]](), 0
+    for ordinal, nodes, hashes, buckets in _runs(batches):
+        wanted = [node & ((1 << _ROW_BITS) - 1) for node in nodes]
+        found = shingle_sets(layout, sources[ordinal], wanted, hashes, parameters)
+        for node, digest, its_buckets, shingles in zip(nodes, hashes, buckets, found, strict=True):
+            data = shingles.tobytes()
+            for bucket in sorted(its_buckets):
+                rows.append((bucket, node, digest, data))
+                size += len(data)
+                if size >= _SHINGLE_BYTES:
+                    yield _batch(rows)
+                    rows, size = [], 0
+    if rows:
+        yield _batch(rows)
+
+
+def edges_of(batches: Iterable[pa.RecordBatch], threshold: float, maximum_shingles: int) -> Iterator[pa.RecordBatch]:
+    """Edges (EDGE_SCHEMA) of the buckets of `batches`: rows of `shingle_rows` sorted by bucket and content hash."""
+    edges = list[tuple[int, int, bool]]()
+    for nodes, sets in _buckets(batches, maximum_shingles):
+        pairs = ((0, other) for other in range(1, len(nodes))) if sets is None else links(sets, threshold)
+        edges += [(max(nodes[i], nodes[j]), min(nodes[i], nodes[j]), sets is not None) for i, j in pairs]
+        if len(edges) >= _EDGE_ROWS:
+            yield _edge_batch(edges)
+            edges = []
+    if edges:
+        yield _edge_batch(edges)
+
+
+def _buckets(
+    batches: Iterable[pa.RecordBatch], maximum_shingles: int
+) -> Iterator[tuple[list[int], list[ShingleSet] | None]]:
+    """The nodes of each bucket and their shingle sets; None in their place from `maximum_shingles` on."""
+    bucket, nodes, sets, size = b"", list[int](), list[ShingleSet](), 0
+    for batch in batches:
+        columns = (batch.column(name) for name in ("bucket", "node", "shingles"))
+        for key, node, shingles in zip(*columns, strict=True):
+            if key.as_py() != bucket:
+                if nodes:
+                    yield nodes, sets if size <= maximum_shingles else None
+                bucket, nodes, sets, size = key.as_py(), [], [], 0
+            nodes.append(node.as_py())
+            size += len(shingles.as_buffer()) // 8
+            if size <= maximum_shingles:
+                sets.append(np.frombuffer(shingles.as_py(), np.uint64))  # a copy: the batch is let go
+            else:
+                sets.clear()
+    if nodes:
+        yield nodes, sets if size <= maximum_shingles else None
+
+
+def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[int], list[bytes], list[list[bytes]]]]:
+    """The wanted rows of one part after the other; ids and hashes alone, about a hundred bytes a document."""
+    current, nodes, hashes, buckets = -1, list[int](), list[bytes](), list[list[bytes]]()
+    for batch in batches:
+        columns: list[list[Any]] = [batch.column(n).to_pylist() for n in ("ordinal", "node", "content_hash", "buckets")]
+        for ordinal, node, digest, its_buckets in zip(*columns, strict=True):
+            if ordinal != current:
+                if nodes:
+                    yield current, nodes, hashes, buckets
+                current, nodes, hashes, buckets = ordinal, [], [], []
+            nodes.append(node)
+            hashes.append(digest)
+            buckets.append(its_buckets)
+    if nodes:
+        yield current, nodes, hashes, buckets
+
+
+def _batch(rows: Sequence[tuple[bytes, int, bytes, bytes]]) -> pa.RecordBatch:
+    bucket, node, digest, shingles = (list(column) for column in zip(*rows, strict=True))
+    columns = [pa.array(bucket, pa.binary()), pa.array(node, pa.int64()), pa.array(digest, pa.binary())]
+    return pa.record_batch(
+        [*columns, pa.array(shingles, pa.binary())], names=["bucket", "node", "content_hash", "shingles"]
+    )
+
+
+def _edge_batch(edges: Sequence[tuple[int, int, bool]]) -> pa.RecordBatch:
+    node, other, is_verified = (list(column) for column in zip(*edges, strict=True))
+    columns = [pa.array(node, pa.int64()), pa.array(other, pa.int64()), pa.array(is_verified, pa.bool_())]
+    return pa.record_batch(columns, names=["node", "other", "is_verified"])
