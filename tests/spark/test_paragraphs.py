@@ -1,0 +1,127 @@
+"""Repeated paragraphs found on Spark against a plain loop, whatever the sharding and the number of tasks."""
+
+import datetime
+import random
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gristmill.core.layout import Layout, Partition
+from pipelines.dedup.paragraph_files import repeated_path, write_repeated_paragraphs
+from pipelines.dedup.paragraphs import paragraphs
+from pipelines.schema import DOCUMENT_SCHEMA, DUPLICATE_SCHEMA, SIGNATURE_SCHEMA
+
+pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+Document = dict[str, Any]
+CORPORA = ("books", "crawl")
+SENTENCES = [f"Sentence {chr(97 + n // 26)}{chr(97 + n % 26)} of the common stock of sentences." for n in range(60)]
+
+
+def documents(count: int, seed: int) -> list[Document]:
+    """Documents of which many share sentences; some are duplicates already, and some say one thing twice."""
+    order = random.Random(seed)
+    made: list[Document] = []
+    for number in range(count):
+        lines = [*order.choices(SENTENCES, k=order.randrange(1, 9)), f"Only {chr(97 + number)} says this.", "short"]
+        order.shuffle(lines)
+        made.append(
+            {
+                "doc_id": f"{order.randrange(1 << 64):016x}",
+                "text": "\n\n".join(lines),
+                "content_hash": order.randbytes(16),
+                "quality": float(order.randrange(3)),
+                "fetched_at": order.choice([None, datetime.datetime(2020, 1, 1 + number % 3, tzinfo=datetime.UTC)]),
+                "corpus": order.choice(CORPORA),
+                "is_duplicate": order.random() < 0.2,
+            }
+        )
+    return made
+
+
+def expected(rows: list[Document], preferred: tuple[str, ...], min_characters: int) -> dict[str, list[int]]:
+    """doc_id to the lines it loses."""
+
+    def standing(row: Document) -> tuple[Any, ...]:
+        rank = preferred.index(row["corpus"]) if row["corpus"] in preferred else len(preferred)
+        fetched = row["fetched_at"]
+        return rank, -row["quality"], fetched is None, fetched or 0, row["content_hash"], row["doc_id"]
+
+    seen: set[int] = set()
+    lost: defaultdict[str, list[int]] = defaultdict(list)
+    for row in sorted((row for row in rows if not row["is_duplicate"]), key=standing):
+        found = paragraphs(row["text"], min_characters)
+        for line, value in zip(found.lines.tolist(), found.hashes.tolist(), strict=True):
+            if value in seen:
+                lost[row["doc_id"]].append(line)
+            seen.add(value)
+    return dict(lost)
+
+
+def write(layout: Layout, rows: list[Document], seed: int, segments: int, parts: int) -> list[Partition]:
+    """The rows in a random order and random files; one segment of each corpus stays empty."""
+    order = random.Random(seed)
+    cells: defaultdict[tuple[Partition, int], list[Document]] = defaultdict(list)
+    for row in order.sample(rows, len(rows)):
+        partition = Partition(row["corpus"], f"{order.randrange(segments):05d}")
+        cells[partition, order.randrange(parts)].append(row)
+    every = [Partition(corpus, f"{index:05d}") for corpus in CORPORA for index in range(segments + 1)]
+    for partition in every:
+        for number in range(parts):
+            some = cells[partition, number]
+            for asset, schema in (
+                ("quality_filtered_documents", DOCUMENT_SCHEMA),
+                ("minhash_signatures", SIGNATURE_SCHEMA),
+            ):
+                folder = layout.partition_dir(asset, partition)
+                layout.fs.makedirs(folder, exist_ok=True)
+                pq.write_table(pa.Table.from_pylist(some, schema), f"{folder}/part-{number:05d}.parquet")
+        gone = [row for number in range(parts) for row in cells[partition, number] if row["is_duplicate"]]
+        if gone:
+            layout.fs.makedirs(layout.join("gone", partition.corpus), exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(gone, DUPLICATE_SCHEMA), duplicates_of(layout, partition))
+    return every
+
+
+def duplicates_of(layout: Layout, partition: Partition) -> str:
+    return layout.join("gone", partition.corpus, f"{partition.segment}.parquet")
+
+
+@pytest.mark.parametrize("preferred", [(), ("crawl",)], ids=["no preference", "crawl first"])
+def test_the_same_paragraphs_go_whatever_the_sharding(spark, tmp_path: Path, preferred: tuple[str, ...]) -> None:
+    rows = documents(120, 5)
+    wanted = expected(rows, preferred, 10)
+    assert len(wanted) > 60
+    for seed, segments, parts in ((1, 1, 1), (2, 3, 2)):
+        layout = Layout(str(tmp_path / f"{seed}"))
+        every = write(layout, rows, seed, segments, parts)
+        found: dict[str, list[int]] = {}
+        for corpus in CORPORA:
+            folder = layout.join("out", corpus)
+            files = write_repeated_paragraphs(
+                spark,
+                layout,
+                folder,
+                corpus,
+                random.Random(seed).sample(every, len(every)),
+                duplicates={p: duplicates_of(layout, p) for p in every},
+                preferred_corpora=preferred,
+                min_characters=10,
+            )
+            assert [file["segment"] for file in files] == [f"{index:05d}" for index in range(segments)]
+            assert {file["kind"] for file in files} == {"repeated_paragraphs"}
+            for index, file in enumerate(files):
+                table = pq.read_table(repeated_path(folder, index)).to_pylist()
+                assert [row["doc_id"] for row in table] == sorted(row["doc_id"] for row in table)
+                assert (len(table), sum(len(row["lines"]) for row in table)) == (file["rows"], file["number"])
+                found |= {row["doc_id"]: row["lines"] for row in table}
+        assert found == wanted
+    again = layout.join("again")
+    duplicates = {p: duplicates_of(layout, p) for p in every}
+    repeated = write_repeated_paragraphs(
+        spark, layout, again, "crawl", every, duplicates=duplicates, preferred_corpora=preferred, min_characters=10
+    )
+    assert repeated == files
