@@ -19,6 +19,7 @@ from gristmill.core.settings import build
 from pipelines.commit import unfinished_name
 from pipelines.damage import reading
 from pipelines.judging import Scorer, judge
+from pipelines.redacted_urls import redacted
 from pipelines.schema import QUARANTINE_SCHEMA
 from pipelines.signals import Memory
 from pipelines.stages import stage
@@ -205,6 +206,9 @@ def _quarantine_rows(stage_name: str, scored: pa.RecordBatch, verdict: pa.Record
         source = why if f.name in why.schema.names else rows
         if f.name == "stage":
             columns.append(pa.array([stage_name] * rows.num_rows, f.type))
+        elif f.name in ("url", "detail") and f.name in source.schema.names:
+            said = source.column(f.name).to_pylist()  # an address that is no URI is quoted in the detail
+            columns.append(pa.array([line and redacted(line) for line in said], f.type))
         elif f.name in source.schema.names:
             columns.append(source.column(f.name).cast(f.type))
         elif f.name == "failed_rules":  # a stage that asks one thing of a row

@@ -85,6 +85,8 @@ def plan(layout: Layout, stage_row: Stage, partition: Partition, settings: Any, 
         raise SettingsError(f"{stage_row.name} works on segments: give --partition '{partition.corpus}|SEGMENT'")
     module, plain = stage_row.load(), to_plain(settings)
     files = content_hashes(layout, module, stage_row.name, settings)
+    if hasattr(module, "facts"):
+        files |= module.facts(settings)
     tasks, inputs = _tasks(layout, stage_row, partition, plain)
     committed = layout.report(stage_row.name, partition)
     made = Plan(

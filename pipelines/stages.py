@@ -15,6 +15,7 @@ REASONS and LIBRARIES. The module of a map stage holds:
                               go with the kept rows: what follows from signals and settings together
     edit(batch, settings) -> batch  only where kept documents' text changes; it sees the kept rows alone
     files(settings) -> paths        only where settings name files whose content changes the result
+    facts(settings) -> names to values    only where the result depends on more, such as a secret's check value
     read(task, settings, tally) -> iterator of record batches only where the source is not the stage before;
                                                               `tally` is a Counter for what is not a row
     load_side_input(layout, partition) -> object              only where the decision needs another asset

@@ -25,6 +25,16 @@ EXAMPLES = {
 }
 
 
+SCHEMA = pa.schema(
+    [
+        ("text", pa.large_string()),
+        ("title", pa.string()),
+        ("url", pa.string()),
+        ("canonical_url", pa.string()),
+    ]
+)
+
+
 def batch_of(*texts: str | None) -> pa.RecordBatch:
     return pa.record_batch({"text": pa.array(texts, pa.large_string())})
 
@@ -61,7 +71,21 @@ def test_only_what_is_asked_for() -> None:
     chosen = Settings(entities=("EMAIL_ADDRESS",))
     scored = privacy.score(batch_of("bob@example.com at 10.1.2.3"), chosen)
     assert scored.column("text").to_pylist() == ["<EMAIL_ADDRESS> at 10.1.2.3"]
-    assert scored.schema == privacy.score(batch_of("x"), Settings()).schema
+    assert scored.schema.names == ["text", "pii_email_address", "pii_total", "pii_share"]
+
+
+def test_every_column_that_speaks_of_a_page_is_cleaned() -> None:
+    rows = {
+        "text": [None, "Hello."],
+        "title": ["Mail to bob@corp.example.net", None],
+        "url": ["https://bob:pw@host.org/a?id=7&token=abc#x", None],
+        "canonical_url": ["https://host.org/unsubscribe/bob%40corp.org?page=2", None],
+    }
+    row = privacy.score(pa.record_batch(rows, schema=SCHEMA), Settings()).to_pylist()[0]
+    assert row["title"] == "Mail to <EMAIL_ADDRESS>"
+    assert row["url"] == "https://host.org/a?id=7&token=<REDACTED>#x"
+    assert row["canonical_url"] == "https://host.org/unsubscribe/<EMAIL_ADDRESS>?page=2"
+    assert (row["text"], row["pii_total"]) == (None, 0)
 
 
 def test_overlaps_leave_no_piece_and_no_order() -> None:
@@ -75,21 +99,15 @@ def test_overlaps_leave_no_piece_and_no_order() -> None:
     assert replace("0123456789" * 4, expected) == "<IP_ADDRESS>0123456789<CREDIT_CARD>56789"
 
 
-def test_as_presidios_anonymizer() -> None:
-    from presidio_analyzer import RecognizerResult
-    from presidio_anonymizer import AnonymizerEngine
-
-    text = "Ask bob@example.com, or amy@example.com at 10.1.2.3."
-    found = [s for r in privacy.active_recognizers(Settings()) for s in r.find(text)]
-    results = [RecognizerResult(s.entity, s.start, s.end, s.score) for s in resolve(found)]
-    assert replace(text, resolve(found)) == AnonymizerEngine().anonymize(text, results).text  # pyright: ignore
-
-
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError, match="two-letter codes"):
         Settings(phone_regions=("Germany",))
     with pytest.raises(ValueError, match="score_threshold"):
         Settings(score_threshold=4)
+    with pytest.raises(ValueError, match="max_personal_share"):
+        Settings(max_personal_share=-1)
+    with pytest.raises(ValueError, match="secret_variable"):
+        Settings(secret_variable="")
     assert with_changes(Settings(), entities=()).entities == ()
 
 
