@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.compared import COMPARED
 from assets.partitions import by_corpus, corpus_partitions, document_partitions
 from assets.resources import Workers, stage_asset
 
@@ -18,13 +19,29 @@ def minhash_signatures(context: dg.AssetExecutionContext, workers: Workers) -> d
     return workers.run_stage(context)
 
 
+compared_corpora = dg.AssetSpec(
+    COMPARED,
+    description=(
+        "What the clusters of a corpus depend on beyond the corpus itself: with `scope: all`, the signatures of every "
+        "other corpus. Observed, not materialized: it changes when another corpus is added, rebuilt with other "
+        "content, or removed."
+    ),
+    group_name="dedup",
+    kinds={"python"},
+    partitions_def=corpus_partitions,
+)
+
+
 @stage_asset(
     partitions_def=corpus_partitions,
-    deps=[dg.AssetDep("minhash_signatures", partition_mapping=by_corpus)],
+    deps=[dg.AssetDep("minhash_signatures", partition_mapping=by_corpus), dg.AssetDep(COMPARED)],
     kinds={"spark", "parquet"},
 )
 def duplicate_clusters(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[Any]:
-    """Every duplicate of a corpus and the representative it repeats, found across all its segments at once."""
+    """Every duplicate of a corpus and the representative it repeats, found across all its segments at once.
+
+    With `scope: all` across all corpora: then another corpus that changes makes this one stale.
+    """
     return workers.run_stage(context)
 
 

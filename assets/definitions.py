@@ -6,14 +6,14 @@ from assets import checks, crawl, dedup, filters, finetune, pretrain, report, to
 from assets.jobs import asset_jobs, chains
 from assets.resources import Workers
 from assets.schedules import weekly_crawl_schedule
-from assets.sensors import inbox_sensor
+from assets.sensors import compared_corpora_sensor, inbox_sensor
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([crawl, filters, dedup, tokens, pretrain, finetune, report]),
+    assets=dg.load_assets_from_modules([crawl, filters, dedup, tokens, pretrain, finetune, report], include_specs=True),
     asset_checks=dg.load_asset_checks_from_modules([checks]),
     jobs=[*asset_jobs, *chains],
     schedules=[weekly_crawl_schedule],
-    sensors=[inbox_sensor],
+    sensors=[inbox_sensor, compared_corpora_sensor],
     resources={"workers": Workers.configure_at_launch()},
     # A step only waits for its worker, which is a process of its own: another one around it would cost three
     # seconds and 200 MB for nothing.

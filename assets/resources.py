@@ -10,14 +10,21 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from assets.compared import COMPARED, changes
 from assets.config import config_schema_of
 from assets.host import hosting
 from assets.listener import listener
 from assets.metadata import empty_metadata, loss_picture, partition_metadata, report_metadata
 from assets.partitions import existing
 from assets.pipes import run_hosted, run_worker
+from assets.versions import EMPTY, RECORDED, inputs_of, materialization, single_version
 from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import REPORT_NAME, Layout, Partition
+from gristmill.core.settings import resolve
+from pipelines.contents import content_version
+from pipelines.crawl.corpora import recipe_of
+from pipelines.dedup.scope import SOURCE as SIGNATURES
+from pipelines.dedup.scope import Scope
 from pipelines.stages import Stage, stage
 
 SPARK_POOL = "spark"
@@ -47,23 +54,17 @@ class Workers(dg.ConfigurableResource[Any]):
         return Layout(str(Path(layout.root).absolute())) if layout.is_local and "://" not in layout.root else layout
 
     def run_stage(self, context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        """Run the document stage named as the asset over the run's partitions, as one worker."""
+        """Run the document stage named as the asset, as one worker: over the run's partitions, if it has any."""
         row, layout = stage(context.asset_key.path[-1]), self.layout
-        keys = list(context.partition_keys) if context.assets_def.partitions_def is not None else []
-        real, empty = _existing(layout, keys)
-        for partition in empty:
-            context.add_asset_metadata(empty_metadata(partition), partition_key=partition.key)
-        if keys and not real:
-            context.log.info(f"{row.name}: none of {', '.join(keys)} is a segment of its corpus; nothing to do")
-            return dg.MaterializeResult()
-        listener().started(row.name, [p.key for p in real])
-        result = self._run(
-            context, ["pipelines.worker", row.name], ["--master", self.master] if self.master else [],
-            [argument for p in real for argument in ("--partition", p.key)],
-        )  # fmt: skip
-        reused = frozenset(result.get("reused", ()))
-        listener().finished(row.name, self._record(context, layout, row, real, reused))
-        return dg.MaterializeResult()
+        if context.assets_def.partitions_def is not None:
+            return self._run_partitions(context, layout, row)
+        listener().started(row.name, [])
+        self._run(context, ["pipelines.worker", row.name], self._master_arguments)
+        folder, report = newest(layout, row.name)
+        listener().finished(row.name, {row.name: report})
+        return dg.MaterializeResult(
+            metadata=report_metadata(report, folder), data_version=single_version(layout, row.name, folder, report)
+        )
 
     def run_training(
         self, context: dg.AssetExecutionContext, module: str, *arguments: str
@@ -73,42 +74,75 @@ class Workers(dg.ConfigurableResource[Any]):
         listener().started(asset, [])
         self._run(context, [module], arguments)
         folder, report = newest(layout, asset)
-        curve = loss_picture(layout, folder, asset.replace("_", " "))
-        context.add_asset_metadata(report_metadata(report, folder) | curve)
+        metadata = report_metadata(report, folder) | loss_picture(layout, folder, asset.replace("_", " "))
         listener().finished(asset, {asset: report})
-        return dg.MaterializeResult()
+        return dg.MaterializeResult(metadata=metadata, data_version=single_version(layout, asset, folder, report))
+
+    def _run_partitions(
+        self, context: dg.AssetExecutionContext, layout: Layout, row: Stage
+    ) -> dg.MaterializeResult[Any]:
+        keys = {str(key): key for key in context.partition_keys}
+        real, empty = _existing(layout, list(keys))
+        if row.kind == "cluster":  # observed before the step reads it: else the clusters would look stale at once
+            self._observe(context, layout, {p.corpus: self._scope_of(context, layout, row, p.corpus) for p in real})
+        inputs = inputs_of(context, [COMPARED])
+        for p in empty:
+            context.log_event(materialization(context, keys[p.key], EMPTY, inputs, empty_metadata(p)))
+        if not real:
+            context.log.info(f"{row.name}: none of {', '.join(keys)} is a segment of its corpus; nothing to do")
+            return dg.MaterializeResult(metadata=RECORDED)
+        listener().started(row.name, [p.key for p in real])
+        words = [argument for p in real for argument in ("--partition", p.key)]
+        result = self._run(context, ["pipelines.worker", row.name], self._master_arguments, words)
+        reused = frozenset(result.get("reused", ()))
+        reports = {p.key: layout.require_report(row.name, p) | {"is_reused": p.key in reused} for p in real}
+        for p in real:
+            report = reports[p.key]
+            metadata = partition_metadata(layout, row, p, report)
+            version = content_version(row.name, report)
+            context.log_event(materialization(context, keys[p.key], version, inputs, metadata))
+        if row.name == SIGNATURES:
+            self._observe(context, layout)
+        listener().finished(row.name, reports)
+        return dg.MaterializeResult(metadata=RECORDED)
+
+    @staticmethod
+    def _observe(context: dg.AssetExecutionContext, layout: Layout, scopes: Mapping[str, Scope] | None = None) -> None:
+        for observation in changes(context.instance, layout, scopes):
+            context.log_event(observation)
+
+    def _scope_of(self, context: dg.AssetExecutionContext, layout: Layout, row: Stage, corpus: str) -> Scope:
+        """The scope that the worker is about to use for the clusters of `corpus`."""
+        recipe = recipe_of(layout, corpus)
+        own, given = recipe.of(row.name) if recipe is not None else None, self._given(context)
+        try:
+            settings = resolve(row.settings_class, row.name, layout.root, self.settings_file, given, own)
+        except GristmillError as error:
+            raise dg.Failure(one_line(error), allow_retries=False) from None
+        return getattr(settings, "scope", "corpus")
+
+    @property
+    def _master_arguments(self) -> list[str]:
+        return ["--master", self.master] if self.master else []
+
+    @staticmethod
+    def _given(context: dg.AssetExecutionContext) -> dict[str, Any]:
+        """The settings of the launch form that were filled in."""
+        config: dict[str, Any] = context.op_execution_context.op_config or {}
+        return {name: value for name, value in config.items() if value is not None}
 
     def _run(
         self, context: dg.AssetExecutionContext, program: Sequence[str], *arguments: Sequence[str]
     ) -> dict[str, Any]:
         module, *positional = program
-        given: dict[str, Any] = context.op_execution_context.op_config or {}
-        settings = {name: value for name, value in given.items() if value is not None}
         file = ["--settings-file", self.settings_file] if self.settings_file else []
         force = ["--force"] if self.is_forced else []
         words = [word for group in arguments for word in group]
-        command = [*positional, "--root", self.layout.root, *words, *file, *force, "--settings", json.dumps(settings)]
+        settings = ["--settings", json.dumps(self._given(context))]
+        command = [*positional, "--root", self.layout.root, *words, *file, *force, *settings]
         if positional and stage(positional[0]).kind != "single":
             return run_hosted(context, command)
         return run_worker(context, ["-m", module, *command])
-
-    def _record(
-        self,
-        context: dg.AssetExecutionContext,
-        layout: Layout,
-        row: Stage,
-        partitions: Sequence[Partition],
-        reused: frozenset[str],
-    ) -> Mapping[str, dict[str, Any]]:
-        if not partitions:
-            folder, report = newest(layout, row.name)
-            context.add_asset_metadata(report_metadata(report, folder))
-            return {row.name: report}
-        reports = {p.key: layout.require_report(row.name, p) | {"is_reused": p.key in reused} for p in partitions}
-        for partition in partitions:
-            metadata = partition_metadata(layout, row, partition, reports[partition.key])
-            context.add_asset_metadata(metadata, partition_key=partition.key)
-        return reports
 
 
 def newest(layout: Layout, asset: str) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import cast
 
 import dagster as dg
 
+from assets.compared import changes
 from assets.jobs import curate_job
 from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import Layout, is_safe_name
@@ -57,6 +58,23 @@ def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     return dg.SensorResult(
         run_requests=requests, dynamic_partitions_requests=partitions, cursor=json.dumps(seen, sort_keys=True)
     )
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=(
+        "Observes compared_corpora, so that clusters with `scope: all` show as stale when another corpus changed by "
+        "other ways than Dagster's: a worker run by hand, or data that was put there or taken away."
+    ),
+)
+def compared_corpora_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Notice corpora that changed outside Dagster; runs and `gristmill corpus remove` tell of theirs themselves."""
+    try:
+        found = changes(context.instance, Layout())
+    except GristmillError as error:
+        return dg.SkipReason(one_line(error))
+    return dg.SensorResult(asset_events=found) if found else dg.SkipReason("no corpus in scope has changed")
 
 
 def arrivals(inbox: Path) -> list[Path]:

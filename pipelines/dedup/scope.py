@@ -27,10 +27,19 @@ def signed_corpora(layout: Layout) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def compared_with(
-    layout: Layout, corpus: str, scope: Scope, signed: Reports | None = None
-) -> dict[str, dict[str, str]]:
-    """The segments of other corpora that the clusters of `corpus` depend on: corpus to segment to fingerprint.
+def comparable(signed: Reports, corpus: str) -> Reports:
+    """The other corpora whose signatures were made with the settings of those of `corpus`: values of other
+    permutations can't be compared. All others, where `corpus` has none yet."""
+    own = next((report["settings"] for report in signed.get(corpus, {}).values()), None)
+    return {
+        other: segments
+        for other, segments in sorted(signed.items())
+        if other != corpus and all(own in (None, report["settings"]) for report in segments.values())
+    }
+
+
+def compared_with(layout: Layout, corpus: str, scope: Scope, signed: Reports | None = None) -> Reports:
+    """The reports of the segments of other corpora that the clusters of `corpus` depend on.
 
     Args:
         layout: the root.
@@ -40,12 +49,7 @@ def compared_with(
     """
     if scope == "corpus":
         return {}
-    reports = signed_corpora(layout) if signed is None else signed
-    return {
-        other: {segment: str(report["fingerprint"]) for segment, report in sorted(segments.items())}
-        for other, segments in sorted(reports.items())
-        if other != corpus
-    }
+    return comparable(signed_corpora(layout) if signed is None else signed, corpus)
 
 
 def compared_version(layout: Layout, corpus: str, scope: Scope, signed: Reports | None = None) -> str:
@@ -53,12 +57,8 @@ def compared_version(layout: Layout, corpus: str, scope: Scope, signed: Reports 
 
     Arguments as `compared_with`; ALONE where it is compared with nothing.
     """
-    if scope == "corpus":
-        return ALONE
-    reports = signed_corpora(layout) if signed is None else signed
     contents = {
         other: {segment: content_version(SOURCE, report) for segment, report in segments.items()}
-        for other, segments in reports.items()
-        if other != corpus
+        for other, segments in compared_with(layout, corpus, scope, signed).items()
     }
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32] if contents else ALONE

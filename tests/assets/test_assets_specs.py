@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+OBSERVED = {"compared_corpora"}  # not made by any run
 GOLDEN = Path(__file__).with_name("asset_specs.json")
 HEAVY = (
     "pyspark",
@@ -83,7 +84,7 @@ def test_the_stage_table_and_the_graph_name_the_same_things() -> None:
     found = specs()
     for stage in STAGES:
         assert found[stage.name]["group"] == stage.group
-        assert set(found[stage.name]["deps"]) == set(stage.reads)
+        assert set(found[stage.name]["deps"]) - OBSERVED == set(stage.reads)
 
 
 def test_importing_the_definitions_imports_nothing_heavy() -> None:
@@ -97,7 +98,7 @@ def test_a_run_of_a_job_covers_each_of_its_assets() -> None:
     from assets.definitions import defs
     from assets.jobs import PHASES
 
-    assert sorted(a for p in PHASES for a in p.assets) == sorted(specs())
+    assert sorted(a for p in PHASES for a in p.assets) == sorted(set(specs()) - OBSERVED)
     for phase in PHASES:
         job = defs.resolve_job_def(phase.job)
         keys = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}

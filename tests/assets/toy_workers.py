@@ -1,6 +1,8 @@
 """Stands in for the workers where a test is about Dagster: writes what they would write, in no time."""
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -23,6 +25,8 @@ class ToyWorkers:
         self.commands: list[list[str]] = []
         self.fails_at: str | None = None
         self.loses_a_row_at: str | None = None
+        self.contents: dict[tuple[str, str], str] = {}  # (asset, partition key) to what its documents are made from
+        self.scope = "corpus"  # of the clusters
 
     def __call__(self, context: dg.AssetExecutionContext, command: Sequence[str]) -> dict[str, Any]:
         self.commands.append(list(command))
@@ -51,15 +55,21 @@ class ToyWorkers:
         row, layout = BY_NAME[asset], self.layout
         rows_in = rows_of(layout, layout.partition_dir(row.reads[0], partition)) if row.reads else RECORDS
         rejected = min(1, rows_in) if asset == "language_filtered_documents" else 0
-        self._write(layout.partition_dir(asset, partition), rows_in - rejected - (asset == self.loses_a_row_at))
+        salt = self.contents.get((asset, partition.key), "")
+        file = self._write(
+            layout.partition_dir(asset, partition), rows_in - rejected - (asset == self.loses_a_row_at), salt
+        )
         self._write(layout.quarantine_dir(asset, partition), rejected)
+        segments = [p.segment for p in layout.committed("minhash_signatures") if p.corpus == partition.corpus]
         report = {
             "rows_in": rows_in,
             "rows_kept": rows_in - rejected,
             "rows_rejected": {"language": rejected} if rejected else {},
             "seconds": 0.5,
-            "fingerprint": "f",
-            "segments": ["00000"],
+            "fingerprint": f"f{len(self.commands)}",  # another each time: what is fresh is told by content
+            "segments": segments,
+            "files": [file],
+            "settings": {"scope": self.scope} if asset == "duplicate_clusters" else {},
         }
         layout.write_json(f"{layout.partition_dir(asset, partition)}/report.json", report)
 
@@ -69,7 +79,15 @@ class ToyWorkers:
         report = {"created_at": "2026", "fingerprint": "f", "tokens": 5, "settings": settings}
         self.layout.write_json(f"{folder}/report.json", report)
 
-    def _write(self, folder: str, rows: int) -> None:
+    def _write(self, folder: str, rows: int, salt: str = "") -> dict[str, Any]:
         self.layout.fs.makedirs(folder, exist_ok=True)
         table = pa.table({"doc_id": [f"{i:032x}" for i in range(rows)], "url": ["http://a/"] * rows})
-        pq.write_table(table, f"{folder}/part-00000.parquet")
+        table = table.replace_schema_metadata({"content": salt})
+        path = Path(folder, "part-00000.parquet")
+        pq.write_table(table, path)
+        return {
+            "name": path.name,
+            "rows": rows,
+            "kind": "kept",
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }

@@ -1,0 +1,64 @@
+"""`compared_corpora`: what the clusters of each corpus depend on beyond the corpus itself.
+
+With `scope: all`, a corpus is out of date when any other corpus changes. Which partitions that makes depends on
+settings, which no partition mapping can read. So each corpus has one observed partition whose data version is that
+of all signatures of the other corpora in scope, and its clusters depend on that.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from assets.versions import latest_versions, version_tags
+from gristmill.core.layout import Layout, Partition
+from pipelines.dedup.scope import Scope, compared_version, compared_with, signed_corpora
+
+COMPARED = dg.AssetKey("compared_corpora")
+_CLUSTERS = "duplicate_clusters"
+
+
+def scopes_in_force(layout: Layout) -> dict[str, Scope]:
+    """The scope that the committed clusters of each corpus were made with; corpora without clusters are left out."""
+    found: dict[str, Scope] = {}
+    for partition in layout.committed(_CLUSTERS):
+        report = layout.report(_CLUSTERS, partition)
+        if report is not None:
+            found[partition.corpus] = "all" if report.get("settings", {}).get("scope") == "all" else "corpus"
+    return found
+
+
+def changes(
+    instance: dg.DagsterInstance, layout: Layout, scopes: Mapping[str, Scope] | None = None
+) -> list[dg.AssetObservation]:
+    """Observations of the corpora whose compared corpora are not what was observed last.
+
+    Args:
+        instance: where observations are recorded; nothing is recorded here.
+        layout: the root.
+        scopes: corpora to look at, each with its scope; those in force where it is None.
+    """
+    looked_at = scopes_in_force(layout) if scopes is None else scopes
+    if not looked_at:
+        return []
+    signed = signed_corpora(layout) if "all" in looked_at.values() else {}
+    known = latest_versions(instance, COMPARED, list(looked_at), is_observed=True)
+    found: list[dg.AssetObservation] = []
+    for corpus, scope in sorted(looked_at.items()):
+        version = compared_version(layout, corpus, scope, signed)
+        if known.get(Partition(corpus).key) != version:
+            others = compared_with(layout, corpus, scope, signed)
+            metadata = {
+                "scope": scope,
+                "corpora": ", ".join(others) or "none but itself",
+                "segments": sum(map(len, others.values())),
+            }
+            found.append(dg.AssetObservation(COMPARED, partition=corpus, metadata=metadata, tags=version_tags(version)))
+    return found
+
+
+def record_changes(instance: dg.DagsterInstance, layout: Layout) -> list[str]:
+    """Record what `changes` finds, outside any run; returns the corpora."""
+    found = changes(instance, layout)
+    for observation in found:
+        instance.report_runless_asset_event(observation)
+    return [str(observation.partition) for observation in found]
