@@ -88,6 +88,7 @@ def preview(layout: Layout, asset: str, partition: Partition) -> Metadata:
     import pyarrow.parquet as pq
 
     from pipelines.damage import reading
+    from pipelines.redacted_urls import redacted
 
     rows: list[dict[str, Any]] = []
     for path in layout.parts(layout.partition_dir(asset, partition)):
@@ -102,6 +103,9 @@ def preview(layout: Layout, asset: str, partition: Partition) -> Metadata:
             break
     if not rows:
         return {}
+    for row in rows:
+        if row.get("url"):
+            row["url"] = redacted(row["url"])
     return {"preview": table([{name: _clip(value) for name, value in row.items()} for row in rows])}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from gristmill.core.layout import Layout, Partition
-from pipelines.crawl.corpora import Corpus, load_corpus
+from pipelines.crawl.corpora import Corpus, list_corpora, load_corpus
 
 corpus_partitions = dg.DynamicPartitionsDefinition(name="corpus")
 segment_partitions = dg.DynamicPartitionsDefinition(name="segment")
@@ -19,6 +19,14 @@ def register_partitions(instance: dg.DagsterInstance, corpus: Corpus) -> None:
     """Offer a registered corpus and its segments in `instance`; again changes nothing."""
     instance.add_dynamic_partitions("corpus", [corpus.name])
     instance.add_dynamic_partitions("segment", list(corpus.segments))
+
+
+def unregister_partitions(instance: dg.DagsterInstance, layout: Layout, name: str) -> None:
+    """Offer corpus `name` no longer, nor the segments that no other registered corpus has; again changes nothing."""
+    kept = {segment for corpus in list_corpora(layout) if corpus.name != name for segment in corpus.segments}
+    for segment in set(instance.get_dynamic_partitions("segment")) - kept:
+        instance.delete_dynamic_partition("segment", segment)
+    instance.delete_dynamic_partition("corpus", name)
 
 
 def existing(layout: Layout, keys: Iterable[str]) -> tuple[list[Partition], list[Partition]]:

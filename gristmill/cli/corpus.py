@@ -1,10 +1,11 @@
-"""`gristmill corpus add` and `gristmill corpus list`."""
+"""`gristmill corpus`: `add` and `list`; `remove` is in `gristmill.cli.corpus_removal`."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gristmill.cli import corpus_removal
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
 from gristmill.core.errors import CorpusError
 from gristmill.core.layout import Layout
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from pipelines.crawl.kinds import Kind
 
 
-app = typer.Typer(help="Register corpora, and see which there are.", no_args_is_help=True)
+app = typer.Typer(help="Register and remove corpora, and see which there are.", no_args_is_help=True)
+app.command("remove")(corpus_removal.remove)
 
 
 @app.command("add")

@@ -6,6 +6,8 @@
 <root>/<asset>/corpus=<c>/segment=<s>/part-*.parquet           documents, with report.json as the commit
 <root>/quarantine/<asset>/corpus=<c>/segment=<s>/part-*.parquet
 <root>/signals/<asset>/corpus=<c>/segment=<s>/part-*.parquet   what was measured of every document, kept or not
+<root>/cluster_state/<scope>/<settings>/<version>/             what clustering remembers: pipelines.dedup.cluster_state;
+                                                               may be removed when nothing runs, and is made again
 <root>/cache/                                                  may be removed at any time
 <root>/tokenizer/<version>/                                    tokenizer.json and its companions
 <root>/token_shards/corpus=<c>/segment=<s>/                    shard-*.arrow, spans-*.parquet, manifest.json
@@ -102,6 +104,10 @@ class Layout:
     def cache_path(self, name: str) -> str:
         """A file that saves work and nothing else: it may be missing, or removed at any time."""
         return self.join("cache", name)
+
+    def cluster_states_dir(self, corpus: str | None) -> str:
+        """Folder of the states of clustering one corpus by itself; None: of clustering all of them together."""
+        return self.join("cluster_state", "all" if corpus is None else Partition(corpus).path)
 
     def new_temporary_dir(self, asset: str, partition: Partition) -> str:
         """A folder nobody reads, below the root so that a rename into place stays on one device."""
