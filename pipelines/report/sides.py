@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.judging import Scored, decide
+from pipelines.redacted_urls import redacted
 from pipelines.report.changes import all_rules, limit_of
 from pipelines.signals import BROKEN, TEXT_BYTES
 
@@ -116,7 +117,7 @@ class Sides:
                 value = self._signals.column(signal)[int(row)].as_py() if is_stored else why["score"]
                 yield ChangedDocument(
                     str(ids[row]),
-                    self._signals.column("url")[int(row)].as_py(),
+                    redacted(self._signals.column("url")[int(row)].as_py() or "") or None,
                     stage,
                     segment,
                     bool(self._kept_before[row]),
