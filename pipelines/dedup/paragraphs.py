@@ -94,3 +94,8 @@ def without(text: str, lines: Collection[int]) -> str:
         kept.pop()
     end: Any = "\n" if kept and text.endswith("\n") else ""
     return "\n".join(kept) + end
+
+
+def is_anything_left(text: str) -> bool:
+    """Whether `text` still has a letter or a digit."""
+    return any(map(str.isalnum, text))

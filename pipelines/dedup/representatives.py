@@ -19,7 +19,7 @@ from pipelines.damage import reading
 from pipelines.decisions import with_column
 from pipelines.dedup.duplicate_files import REPRESENTATIVE_SCHEMA, duplicate_path, representative_path
 from pipelines.dedup.paragraph_files import REPEATED_SCHEMA, repeated_path
-from pipelines.dedup.paragraphs import hashes_of, without
+from pipelines.dedup.paragraphs import hashes_of, is_anything_left, without
 from pipelines.dedup.schemes import parameters
 from pipelines.schema import DUPLICATE_SCHEMA, VERDICT_SCHEMA
 
@@ -153,7 +153,7 @@ def _without_repeated(batch: pa.RecordBatch, side: SegmentDuplicates, is_single:
         every = text.split("\n")
         counts[row], characters[row] = len(lines), sum(len(every[line]) for line in lines)
         texts[row] = left = without(text, lines)
-        is_emptied[row] = not any(map(str.isalnum, left))
+        is_emptied[row] = not is_anything_left(left)
     batch = with_column(batch, "repeated_paragraphs", counts, pa.int32())
     batch = with_column(batch, "repeated_characters", characters, pa.int64())
     batch = with_column(batch, "_text", texts, batch.schema.field("text").type)
