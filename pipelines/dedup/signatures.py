@@ -1,60 +1,74 @@
 """`minhash_signatures`: what a document is compared by. Nothing is rejected here."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from gristmill.core.errors import SettingsError
 from pipelines.decisions import verdicts
-from pipelines.dedup.minhash import Hashes, shingle_hashes, signatures
-from pipelines.dedup.normalise import HASH_BYTES, content_hash, normalise
+from pipelines.dedup.code_points import Texts, Words, blocks
+from pipelines.dedup.minhash import signatures
+from pipelines.dedup.normalise import HASH_BYTES, content_hash, normalised_words
+from pipelines.dedup.schemes import DEFAULT, SCHEMES, Parameters, SchemeName, parameters
+from pipelines.dedup.shingles import shingles_of
 from pipelines.schema import SIGNATURE_SCHEMA
 
 REASONS: Mapping[str, str] = {}
-LIBRARIES = ("numpy", "regex")
+LIBRARIES = ("numpy", "regex", "xxhash", "spacy")
 _FROM_DOCUMENT = ("doc_id", "url", "warc_file", "warc_offset", "fetched_at")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """MinHash LSH after FineWeb: 5-word shingles, 14 bands of 8 rows (Penedo et al. 2024, arXiv:2406.17557, 3.4)."""
+    """A MinHash scheme by name (docs/dedup.md); what is left out of the other four is the scheme's own."""
 
-    shingle_words: int = 5  # FineWeb: 5-grams
-    bands: int = 14  # FineWeb: 112 hash functions in 14 buckets of 8
-    rows: int = 8  # hash functions in each of these buckets
-    seed: int = 1  # datasketch's default: signatures can be compared with its own
+    scheme: SchemeName = DEFAULT  # how texts are normalised, hashed and banded; signatures of two can't be compared
+    shingle_words: int | None = None  # words of a shingle; 5 in FineWeb (arXiv:2406.17557, 3.4) and RefinedWeb
+    bands: int | None = None  # chances to meet; more find less similar pairs
+    rows: int | None = None  # values that must be equal in a band; more find more similar pairs alone
+    seed: int | None = None  # of the permutations; 1, datasketch's and datatrove's default
+    quality: str | None = None  # a number column that the best of a cluster has most of; None: distinct shingles
 
     def __post_init__(self) -> None:
         for name in ("shingle_words", "bands", "rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
-        if not 0 <= self.seed < 1 << 32:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; give 1 or more")
+        if self.seed is not None and not 0 <= self.seed < 1 << 32:
             raise ValueError(f"seed is {self.seed}; give 0 to 4294967295")
-
-    @property
-    def permutations(self) -> int:
-        """Values in a signature."""
-        return self.bands * self.rows
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"scheme is {self.scheme!r}; choose one of {', '.join(SCHEMES)}")
+        if self.quality == "":
+            raise ValueError("quality is empty; name a column of quality_filtered_documents, or leave it out")
 
 
 def score(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
-    """Signatures of the batch's documents (SIGNATURE_SCHEMA); null for a document without words.
+    """Signatures of the batch's documents (SIGNATURE_SCHEMA); null for a document without a shingle.
 
-    `quality` is the number of distinct shingles: of pages that repeat each other, the most complete one
-    says the most that the others don't, and what it says twice counts once.
+    `quality`, unless a column is named for it, is the number of distinct shingles: of pages that repeat each other,
+    the most complete one says the most that the others don't, and what it says twice counts once.
+
+    Raises:
+        SettingsError: the column that `quality` names is not there, or holds no numbers.
     """
-    texts: list[str | None] = batch.column("text").to_pylist()
-    normalised = [normalise(text) if text is not None else "" for text in texts]
-    hashed = [shingle_hashes(words, settings.shingle_words) for words in normalised]
+    effective = parameters(settings)
+    given = _quality_column(batch, settings)
+    rows = [_row_columns(texts, effective, given is None) for texts in blocks(batch.column("text"))]
     columns: dict[str, Any] = {name: batch.column(name) for name in _FROM_DOCUMENT}
+    is_missing = batch.column("text").is_null().to_pylist()
+    hashes = [digest for hashed, _, _ in rows for digest in hashed]
     columns["content_hash"] = pa.array(
-        [None if t is None else content_hash(t, n) for t, n in zip(texts, normalised, strict=True)],
+        [None if missing else digest for missing, digest in zip(is_missing, hashes, strict=True)],
         pa.binary(HASH_BYTES),
     )
-    columns["signature"] = _signature_column(hashed, settings)
-    columns["quality"] = pa.array([float(len(document)) for document in hashed], pa.float64())
+    columns["signature"] = pa.array([value for _, signed, _ in rows for value in signed], pa.binary())
+    counted = [count for _, _, counts in rows for count in counts]
+    columns["quality"] = pa.array(counted, pa.float64()) if given is None else given
     return pa.record_batch([columns[f.name].cast(f.type) for f in SIGNATURE_SCHEMA], schema=SIGNATURE_SCHEMA)
 
 
@@ -69,8 +83,42 @@ def tally(batch: pa.RecordBatch) -> Counter[str]:
     return Counter({"without_signature": batch.column("signature").null_count})
 
 
-def _signature_column(hashed: list[Hashes], settings: Settings) -> pa.Array:
-    with_words = [document for document in hashed if len(document)]
-    values = signatures(with_words, settings.permutations, settings.seed).astype("<u4")
-    rows = iter(row.tobytes() for row in values)
-    return pa.array([next(rows) if len(document) else None for document in hashed], pa.binary())
+def _row_columns(
+    texts: Texts, effective: Parameters, is_counting: bool
+) -> tuple[list[bytes], list[bytes | None], list[float]]:
+    """Content hashes, packed signatures and (if counted) distinct shingles of the texts of a block."""
+    words = normalised_words(texts)
+    shingles = shingles_of(texts, words, effective)
+    signed = iter([row.tobytes() for row in signatures(shingles, effective)])
+    packed = [next(signed) if count else None for count in shingles.counts.tolist()]
+    counts = shingles.distinct.astype(np.float64).tolist() if is_counting else []
+    return _content_hashes(texts, words), packed, counts
+
+
+def _content_hashes(texts: Texts, words: Words) -> list[bytes]:
+    blake2b = hashlib.blake2b
+    return [
+        blake2b(normalised.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest()
+        if normalised
+        else content_hash(texts.text(index), "")
+        for index, normalised in enumerate(words.joined())
+    ]
+
+
+def _quality_column(batch: pa.RecordBatch, settings: Settings) -> Any:
+    """The column that `quality` names, as numbers; None where none is named."""
+    name = settings.quality
+    if name is None:
+        return None
+    where = "settings of minhash_signatures: quality"
+    if name not in batch.schema.names:
+        known = ", ".join(field.name for field in batch.schema if _is_number(field.type))
+        raise SettingsError(f"{where} names {name!r}, which the documents don't have; columns of numbers are {known}")
+    kind = batch.schema.field(name).type
+    if not _is_number(kind):
+        raise SettingsError(f"{where} names {name!r}, which holds {kind}; name a column of numbers")
+    return batch.column(name).cast(pa.float64())
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)

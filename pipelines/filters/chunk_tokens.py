@@ -53,6 +53,11 @@ class ChunkTokenizer:
         self._specials = found.specials
         self._longest_special = max(map(len, found.specials))
 
+    @property
+    def special_chunks(self) -> Iterable[str]:
+        """Chunks that have a rule of their own."""
+        return self._specials
+
     def is_special(self, chunk: str) -> bool:
         """Whether `chunk` as a whole has a rule of its own, such as "don't"."""
         return chunk in self._specials

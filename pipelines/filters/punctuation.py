@@ -32,5 +32,8 @@ def _characters(ranges: str) -> frozenset[str]:
 TERMINAL = _characters(_TERMINAL)
 """Characters that end a sentence in some script."""
 
-SYMBOLS = _characters(_PUNCTUATION) | TERMINAL
+PUNCTUATION = _characters(_PUNCTUATION)
+"""Characters that simplified texts have spaces for."""
+
+SYMBOLS = PUNCTUATION | TERMINAL
 """A word made of these alone is a symbol, not a word."""

@@ -1,0 +1,219 @@
+"""The words that datatrove 0.10.1 makes shingles of, equal to its own: its simplified text, cut by spaCy's tokenizer.
+
+Lower case; a number, with its decimals, is 0; punctuation and control characters are spaces; decomposed (NFD) and
+without nonspacing marks. `simplify` says it of one text; `simplified_words` does it for many at once, with a table
+look-up per character, and asks the tokenizer only for the chunks that it could cut: most are letters a to z, which
+it leaves alone but for a list of contractions.
+"""
+
+import unicodedata
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import regex
+
+from pipelines.dedup.code_points import (
+    ALL_CODE_POINTS,
+    SPACE,
+    Codes,
+    Integers,
+    Texts,
+    Words,
+    decoded,
+    encoded,
+    matching,
+    ranges,
+    replaced,
+    words_between_spaces,
+)
+from pipelines.filters.chunk_tokens import ChunkTokenizer
+from pipelines.filters.punctuation import PUNCTUATION
+
+_NUMBER = regex.compile(r"\p{Nd}+(?:[.,،٫⎖⎗⎘]\p{Nd}+)?")  # datatrove's, whose digits are those of the library `regex`
+_SEPARATORS = ".,،٫⎖⎗⎘"
+_TO_SPACE = str.maketrans(dict.fromkeys(PUNCTUATION, " "))
+_SIGMA, _DOTTED_I = 0x3A3, 0x130
+# Of an entry of the table, above the 21 bits of a character:
+_DIGIT, _SEPARATOR, _SEVERAL, _NOT_ALONE = (np.uint32(1 << bit) for bit in (22, 23, 24, 25))
+_CHARACTER = np.uint32((1 << 21) - 1)
+_GONE = _CHARACTER  # no code point: a character that leaves nothing
+_LAST_DECOMPOSABLE = 0x30000  # no character behind the second plane has a canonical decomposition, no mark but:
+_TAGS = range(0xE0000, 0xE1000)
+_LAST_SPACE = 0x3000
+_REMEMBERED_CHUNKS = 1 << 18
+
+_tokenizer = lru_cache(maxsize=1)(ChunkTokenizer)
+
+
+def simplify(text: str, *, is_number_zero: bool = True) -> str:
+    """The simplified text; white space at its ends and runs of spaces, which spaCy's words don't see, may differ."""
+    lowered = text.lower()
+    if is_number_zero:
+        lowered = _NUMBER.sub("0", lowered)
+    spaced = " ".join(lowered.translate(_TO_SPACE).split())
+    return "".join(c for c in unicodedata.normalize("NFD", spaced) if unicodedata.category(c) != "Mn")
+
+
+def simplified_chunks(texts: Texts, *, is_number_zero: bool = True) -> Words:
+    """What lies between the spaces of each text's simplified form."""
+    tables = _tables()
+    entries, bounds = tables.entries.take(texts.codes), texts.bounds
+    if int(entries.max(initial=0)) > _CHARACTER:
+        entries, bounds = _resolved(entries, texts, is_number_zero)
+    is_gone = entries == _GONE
+    if is_gone.any():
+        sizes = [np.count_nonzero(is_gone[start:end]) for start, end in pairwise(bounds.tolist())]
+        entries, bounds = entries[~is_gone], bounds - np.cumsum(np.array([0, *sizes], np.int64))
+    return words_between_spaces(entries, bounds)
+
+
+def simplified_words(texts: Texts) -> Words:
+    """spaCy's words of each text's simplified form."""
+    return _cut(simplified_chunks(texts))
+
+
+def _resolved(entries: Codes, texts: Texts, is_number_zero: bool) -> tuple[Codes, Integers]:
+    """Plain characters in place of entries that say more, and where the texts lie then."""
+    bounds = texts.bounds
+    if int(entries.max()) >= _NOT_ALONE:
+        worst = np.maximum.reduceat(entries, bounds[:-1])
+        pieces: dict[int, Codes] = {}
+        for index in np.flatnonzero(worst >= _NOT_ALONE).tolist():
+            text = simplify(texts.text(index), is_number_zero=is_number_zero)
+            pieces[index] = encoded(text + " ")
+        entries, bounds = replaced(entries, bounds, pieces)
+    if is_number_zero:
+        _fold_numbers(entries)
+    at = np.flatnonzero((entries & _SEVERAL) != 0)
+    entries &= _CHARACTER
+    if len(at):
+        tables = _tables()
+        which = entries[at]
+        sizes = np.ones(len(entries), np.int64)
+        sizes[at] = tables.sizes[which]
+        new = np.concatenate(([0], np.cumsum(sizes)))
+        entries = np.repeat(entries, sizes)
+        entries[ranges(new[at], sizes[at])] = tables.parts[ranges(tables.starts[which], sizes[at])]
+        bounds = new[bounds]
+    return entries, bounds
+
+
+def _fold_numbers(entries: Codes) -> None:
+    """Leave one 0 of each number: a run of digits, or two with a separator between."""
+    at = np.flatnonzero((entries & _DIGIT) != 0)
+    if not len(at):
+        return
+    is_first = np.ones(len(at), bool)
+    is_first[1:] = at[1:] != at[:-1] + 1
+    firsts = at[is_first]
+    lasts = at[np.append(is_first[1:], True)]
+    # Runs that a separator joins to the one before; of a row of them every second one is the end of a number.
+    between = firsts[1:] - 1
+    is_joined = np.zeros(len(firsts), bool)
+    is_joined[1:] = (lasts[:-1] + 1 == between) & ((entries[between] & _SEPARATOR) != 0)
+    number = np.arange(len(firsts))
+    is_end = (number - np.maximum.accumulate(np.where(is_joined, 0, number))) % 2 == 1
+    entries[at] = _GONE
+    entries[firsts[~is_end]] = ord("0")
+    entries[firsts[is_end] - 1] = _GONE
+
+
+def _cut(chunks: Words) -> Words:
+    """The chunks as spaCy's tokenizer cuts them."""
+    if not len(chunks.ends):
+        return chunks
+    codes, starts, ends = chunks.codes, chunks.starts, chunks.ends
+    is_letter = (codes - np.uint32(ord("a"))) < np.uint32(26)
+    is_other = ~(is_letter | (codes == SPACE))
+    is_asked = np.logical_or.reduceat(is_other, starts)
+    sizes = np.minimum(ends - starts, _LONGEST)
+    # A letter's place in the alphabet: of another character, masked, some place, in chunks that are asked for anyway.
+    first, last = codes[starts] & np.uint32(31), codes[ends - 1] & np.uint32(31)
+    is_asked |= _contraction_shapes()[sizes, first, last]
+    is_asked &= (codes[starts] != ord("0")) | (sizes > 1)
+    at = np.flatnonzero(is_asked)
+    if not len(at):
+        return chunks
+    text = decoded(codes)
+    asked = zip(starts[at].tolist(), ends[at].tolist(), strict=True)
+    cuts, places = _cuts, list[int]()
+    if len(cuts) > _REMEMBERED_CHUNKS:
+        cuts.clear()
+    for start, end in asked:
+        found = cuts[text[start:end]]
+        if found:
+            places += [start + place for place in found]
+    if not places:
+        return chunks
+    new = np.insert(codes, places, SPACE)
+    first_codes = np.concatenate(([0], ends + 1))[chunks.first_words]
+    new_ends = np.flatnonzero(new == SPACE)
+    first_codes = first_codes + np.searchsorted(np.array(places), first_codes)
+    return Words(new, new_ends, np.searchsorted(new_ends, first_codes))
+
+
+_LONGEST = 31  # a chunk this long is no contraction
+
+
+class _Cuts(dict[str, tuple[int, ...]]):
+    """Where the tokenizer cuts a chunk, remembered."""
+
+    def __missing__(self, chunk: str) -> tuple[int, ...]:
+        tokens = _tokenizer().tokens(chunk)
+        places, place = list[int](), 0
+        for token in tokens[:-1]:
+            place += len(token)
+            places.append(place)
+        found = self[chunk] = tuple(places)
+        return found
+
+
+_cuts = _Cuts()
+
+
+@lru_cache(maxsize=1)
+def _contraction_shapes() -> npt.NDArray[np.bool_]:
+    """Whether a chunk of letters a to z may be one that has a rule of its own, by its length, first and last letter."""
+    shapes = np.zeros((_LONGEST + 1, 32, 32), bool)
+    for chunk in _tokenizer().special_chunks:
+        if chunk.isascii() and chunk.isalpha() and chunk.islower():
+            shapes[len(chunk), ord(chunk[0]) & 31, ord(chunk[-1]) & 31] = True
+    return shapes
+
+
+class _Tables:
+    """What becomes of each code point: an entry; `parts` for those that become several characters."""
+
+    def __init__(self) -> None:
+        becomes = np.arange(ALL_CODE_POINTS, dtype=np.uint32)
+        becomes[[code for code in range(_LAST_SPACE + 1) if chr(code).isspace()]] = SPACE
+        becomes[[ord(character) for character in PUNCTUATION]] = SPACE
+        self.starts, self.sizes = np.zeros(ALL_CODE_POINTS, np.int64), np.zeros(ALL_CODE_POINTS, np.int64)
+        parts: list[int] = []
+        for code in [*range(0x80, _LAST_DECOMPOSABLE), *_TAGS]:
+            decomposed = unicodedata.normalize("NFD", chr(code))
+            left = [ord(c) for c in decomposed if unicodedata.category(c) != "Mn"]
+            if becomes[code] == SPACE:
+                continue
+            if any(unicodedata.combining(chr(c)) for c in left):  # may change places with its neighbours
+                becomes[code] = code | _NOT_ALONE
+            elif len(left) > 1:
+                self.starts[code], self.sizes[code] = len(parts), len(left)
+                becomes[code] = code | _SEVERAL
+                parts += left
+            elif left != [code]:
+                becomes[code] = left[0] if left else _GONE
+        self.parts = np.array(parts, np.uint32)
+        becomes[matching(regex.compile(r"\p{Nd}+").finditer)] |= _DIGIT
+        becomes[[ord(character) for character in _SEPARATORS]] |= _SEPARATOR
+        plain = np.arange(ALL_CODE_POINTS, dtype=np.uint32)
+        plain[[_SIGMA, _DOTTED_I]] = 0
+        self.entries = becomes.take(encoded(decoded(plain).lower()))
+        self.entries[[_SIGMA, _DOTTED_I]] = _NOT_ALONE
+
+
+@lru_cache(maxsize=1)
+def _tables() -> _Tables:
+    return _Tables()
