@@ -7,6 +7,7 @@ from assets.jobs import asset_jobs, chains
 from assets.resources import Workers
 from assets.schedules import weekly_crawl_schedule
 from assets.sensors import compared_corpora_sensor, inbox_sensor
+from assets.waiting import offer_at_load
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([crawl, filters, dedup, tokens, pretrain, finetune, report], include_specs=True),
@@ -19,3 +20,5 @@ defs = dg.Definitions(
     # seconds and 200 MB for nothing.
     executor=dg.in_process_executor,
 )
+
+offer_at_load()

@@ -17,14 +17,11 @@ import os
 import sys
 import traceback
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from gristmill.core.errors import CorpusError, MissingDataError, SettingsError
 from pipelines import worker
-from pipelines.spark.session import SparkSettings, spark_session
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from pipelines.spark.session import Spark, SparkSettings, start_spark
 
 _INTERRUPTED = 130
 
@@ -35,14 +32,14 @@ class KeptSession:
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._settings: SparkSettings | None = None
-        self._session: SparkSession | None = None
+        self._session: Spark | None = None
 
     @contextlib.contextmanager
-    def open(self, settings: SparkSettings, name: str) -> Generator["SparkSession"]:
+    def open(self, settings: SparkSettings, name: str) -> Generator[Spark]:
         """The session, started if there is none with `settings`; stopped where more than the input is at fault."""
         if self._session is None or settings != self._settings:
             self.close()
-            self._session = self._stack.enter_context(spark_session(settings, name))
+            self._session = self._stack.enter_context(start_spark(settings, name))
             self._settings = settings
         try:
             yield self._session

@@ -24,11 +24,11 @@ from gristmill.core.settings import read_overrides, resolve
 from pipelines.crawl.corpora import recipe_of
 from pipelines.plan import Plan, SettingsOf, plan_all
 from pipelines.spark.errors import explain, in_words
-from pipelines.spark.session import MASTER_VARIABLE, SparkSettings, spark_session
+from pipelines.spark.session import MASTER_VARIABLE, SparkSettings, start_spark
 from pipelines.stages import Stage, stage
 
 OpenSession = Callable[[SparkSettings, str], AbstractContextManager[Any]]
-"""How a stage gets its Spark session: one of its own, or one that several stages share (pipelines.serve)."""
+"""How a stage gets `pipelines.spark.session.Spark`: one of its own, or one that several share (pipelines.serve)."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -59,7 +59,7 @@ def run_stage(
     *,
     spark_settings: SparkSettings | None = None,
     is_forced: bool = False,
-    open_session: OpenSession = spark_session,
+    open_session: OpenSession = start_spark,
 ) -> dict[str, dict[str, Any]]:
     """Run `stage_row`; returns the committed report of each partition (or of the single result) by key.
 
@@ -83,9 +83,9 @@ def run_stage(
     if pending or (left and stage_row.kind == "cluster"):
         with _session(open_session, spark_settings or SparkSettings(), stage_row, reporter) as spark:
             if stage_row.kind == "cluster":
-                cluster = stage_row.load().run
+                cluster, session = stage_row.load().run, spark.session
                 for p in left:
-                    reports[p.key] = cluster(spark, layout, p, settings_of(p.corpus), reporter, is_forced=is_forced)
+                    reports[p.key] = cluster(session, layout, p, settings_of(p.corpus), reporter, is_forced=is_forced)
             else:
                 from pipelines.spark.run import run_map_stage
 
@@ -112,7 +112,7 @@ def _session(
             raise in_words(error, stage_row.name) from None
 
 
-def main(arguments: Sequence[str] | None = None, *, open_session: OpenSession = spark_session) -> int:
+def main(arguments: Sequence[str] | None = None, *, open_session: OpenSession = start_spark) -> int:
     """Entry point; returns the exit code."""
     signal.signal(signal.SIGTERM, _stop_once)
     given = parse_arguments(arguments)

@@ -155,7 +155,11 @@ def _print_recipe_change(out: "Console", layout: Layout, before: "Corpus", corpu
 
 
 def offer_partitions(layout: Layout, corpus: "Corpus") -> None:
-    """Make the corpus and its segments known to the Dagster instance that belongs to the root."""
+    """Make the corpus and its segments known to the Dagster instance that belongs to the root, or to be made."""
+    from assets.waiting import leave_note
+
+    if leave_note(layout):
+        return
     from assets.instance import open_instance
     from assets.partitions import register_partitions
 

@@ -3,7 +3,9 @@
 import ast
 import dataclasses
 import inspect
+import linecache
 import re
+import textwrap
 from typing import Any, cast
 
 _LONGEST_DEFAULT = 120  # characters of one that are shown
@@ -17,10 +19,10 @@ def field_comments(settings_class: type) -> dict[str, str]:
     comments: dict[str, str] = {}
     for cls in reversed(settings_class.__mro__[:-1]):
         try:
-            lines = inspect.getsource(cls).splitlines()
+            lines = _source_of(cls)
         except (OSError, TypeError):  # made at run time: there is no source
             continue
-        body = cast(ast.ClassDef, ast.parse(inspect.cleandoc("\n".join(lines))).body[0]).body
+        body = cast(ast.ClassDef, ast.parse(textwrap.dedent("\n".join(lines))).body[0]).body
         for node, following in zip(body, [*body[1:], None], strict=True):
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 behind = re.search(r"\s#\s*(.+)$", lines[node.end_lineno - 1] if node.end_lineno else "")
@@ -39,6 +41,16 @@ def default_text(field: "dataclasses.Field[Any]") -> str:
         return "required"
     text = repr(list(cast(Any, value)) if isinstance(value, tuple | set | frozenset) else value)
     return text if len(text) <= _LONGEST_DEFAULT else f"{text[: _LONGEST_DEFAULT - 3]}…"
+
+
+def _source_of(cls: type) -> list[str]:
+    """The lines of a class, as `inspect.getsource`, which in Python 3.11 parses the whole module to find it."""
+    module = inspect.getmodule(cls)
+    lines = linecache.getlines(inspect.getsourcefile(cls) or "", vars(module) if module else None)
+    starts = [row for row, line in enumerate(lines) if re.match(rf"class {cls.__name__}\b", line)]
+    if len(starts) != 1:  # not at the top of its module, or twice there
+        return inspect.getsource(cls).splitlines()
+    return [line.rstrip("\n") for line in inspect.getblock(lines[starts[0] :])]
 
 
 def _string(node: ast.stmt | None) -> str:

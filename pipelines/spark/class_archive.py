@@ -35,7 +35,7 @@ def java_options(java: Path) -> str:
 def main() -> int:
     """Make the archive unless it is there; returns the exit code. Failing costs nothing but the time it would save."""
     from pipelines.spark.java import find_java
-    from pipelines.spark.session import SparkSettings, spark_session
+    from pipelines.spark.session import SparkSettings, start_spark
 
     archive = archive_of(find_java())
     if archive.is_file():
@@ -44,11 +44,11 @@ def main() -> int:
     unfinished = archive.with_suffix(".tmp")
     unfinished.unlink(missing_ok=True)
     options = f"-XX:ArchiveClassesAtExit={unfinished} {_QUIET}"
-    with spark_session(
+    with start_spark(
         SparkSettings(master="local[1]"), "gristmill", java_options=options, farewell_seconds=_DUMP_SECONDS
     ) as spark:
         spark.sparkContext.parallelize(["a"], 1).map(str.upper).collect()
-        spark.range(2).repartition(2).groupBy("id").count().collect()
+        spark.session.range(2).repartition(2).groupBy("id").count().collect()
     if not unfinished.is_file():
         print("note: this Java keeps no archive of classes; Spark starts a little slower", file=sys.stderr)
         return 0

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import psutil
 
 SCRATCH_PREFIX = "gristmill-spark-"
 _GRACE_SECONDS = 5.0
+_POLL_SECONDS = 0.05
 
 
 def children() -> list[psutil.Process]:
@@ -23,12 +25,28 @@ def children() -> list[psutil.Process]:
 
 def end(processes: list[psutil.Process], grace: float = _GRACE_SECONDS) -> None:
     """Wait until `processes` are gone; what stays after `grace` seconds is told to end, then killed."""
-    _, alive = psutil.wait_procs(processes, timeout=grace)
+    alive = _wait(processes, grace)
     for stop in (psutil.Process.terminate, psutil.Process.kill):
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 stop(process)
-        _, alive = psutil.wait_procs(alive, timeout=grace / 2)
+        alive = _wait(alive, grace / 2)
+
+
+def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run after so many seconds. One that ended but for its parent's asking has ended: Spark's Python
+    workers are orphans then, and whoever adopted them may not ask before this process is gone."""
+    deadline = time.monotonic() + seconds
+    while (alive := [p for p in processes if _runs(p)]) and time.monotonic() < deadline:
+        psutil.wait_procs(alive, timeout=_POLL_SECONDS)
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 @contextlib.contextmanager

@@ -30,11 +30,13 @@ from pipelines.stages import Stage
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from pipelines.spark.session import Spark
+
 _CONCURRENT_PARTITIONS = 8  # jobs in flight; the cores are shared among them by Spark
 
 
 def run_map_stage(
-    spark: "SparkSession", layout: Layout, plans: Sequence[Plan], reporter: Reporter
+    spark: "Spark | SparkSession", layout: Layout, plans: Sequence[Plan], reporter: Reporter
 ) -> dict[str, dict[str, Any]]:
     """Carry out the plans of one map or pack stage; returns the report of each by partition key."""
     if not plans:
@@ -61,7 +63,7 @@ def run_map_stage(
 class _Jobs:
     """Threads that each run one partition; left early, they are told to stop and waited for."""
 
-    def __init__(self, spark: "SparkSession") -> None:
+    def __init__(self, spark: "Spark | SparkSession") -> None:
         self._spark = spark
         self._pool = ThreadPoolExecutor(_CONCURRENT_PARTITIONS)
 
@@ -76,7 +78,7 @@ class _Jobs:
         self._pool.shutdown(wait=True)
 
 
-def _run_partition(spark: "SparkSession", layout: Layout, plan: Plan, progress: "Progress") -> dict[str, Any]:
+def _run_partition(spark: "Spark | SparkSession", layout: Layout, plan: Plan, progress: "Progress") -> dict[str, Any]:
     started = time.monotonic()
     row, key = plan.stage, f"{plan.stage.name} {plan.partition.key}"
     with Attempt(layout, row.name, plan.partition) as attempt:
@@ -108,7 +110,7 @@ def _release_downloads(layout: Layout, partition: Partition) -> None:
 
 
 def run_tasks(
-    spark: "SparkSession",
+    spark: "Spark | SparkSession",
     tasks: Sequence[PartTask],
     worker: Callable[[PartTask], PartResult],
     description: str,
@@ -218,7 +220,7 @@ def summarise(stage_row: Stage, partition: Partition, results: Sequence[PartResu
     }
 
 
-def engine(spark: "SparkSession") -> dict[str, Any]:
+def engine(spark: "Spark | SparkSession") -> dict[str, Any]:
     """What really ran, for the report: Spark and Java versions, master, executors' cores."""
     context = spark.sparkContext
     jvm = cast(Any, context)._jvm

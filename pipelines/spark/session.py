@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from gristmill.core.errors import EnvironmentProblemError
-from pipelines.spark import class_archive
+from pipelines.spark import class_archive, daemon
 from pipelines.spark.java import find_java, write_shim
 from pipelines.spark.processes import children, end, scratch_folder
 from pipelines.spark.settings import TASK_ATTEMPTS, SparkSettings
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 MASTER_VARIABLE = "GRISTMILL_SPARK_MASTER"
@@ -24,15 +25,40 @@ JVM_FAREWELL_SECONDS = 5.0  # it leaves when its standard input ends; what stays
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+class Spark:
+    """Spark as started for a worker: enough for tasks, with SQL for those who ask for it.
+
+    A SQL session costs the JVM 1.4 CPU-seconds more than the context does, and a map stage has no use for it.
+    """
+
+    def __init__(self, context: "SparkContext") -> None:
+        self.sparkContext = context  # called as in a session, so that either can run tasks
+        self.version = context.version  # known without asking a JVM that may be gone by then
+
+    @property
+    def session(self) -> "SparkSession":
+        """The SQL session, made when first asked for."""
+        from pyspark.sql import SparkSession
+
+        return cast(Any, SparkSession.builder).getOrCreate()
+
+
 @contextlib.contextmanager
-def spark_session(
+def spark_session(settings: SparkSettings, name: str) -> Iterator["SparkSession"]:
+    """As `start_spark`, with a SQL session at once."""
+    with start_spark(settings, name) as spark:
+        yield spark.session
+
+
+@contextlib.contextmanager
+def start_spark(
     settings: SparkSettings,
     name: str,
     *,
     java_options: str | None = None,
     farewell_seconds: float = JVM_FAREWELL_SECONDS,
-) -> Iterator["SparkSession"]:
-    """Start Spark, yield the session, stop it, wait for its processes and remove its scratch folder.
+) -> Iterator[Spark]:
+    """Start Spark, yield it, stop it, wait for its processes and remove its scratch folder.
 
     Args:
         settings: how to start it.
@@ -49,9 +75,9 @@ def spark_session(
         started: list[Any] = []
         try:
             options = class_archive.java_options(java) if java_options is None else java_options
-            session = _start(settings, name, scratch, java, options)
+            spark = Spark(_start(settings, name, scratch, java, options))
             started = [process for process in children() if process.pid not in before]
-            yield session
+            yield spark
         finally:
             started += [p for p in children() if p.pid not in before and p not in started]
             try:
@@ -92,10 +118,10 @@ def _stays_here(master: str) -> bool:
     return master.startswith("local") or urlsplit(master).hostname in _LOOPBACK
 
 
-def _start(settings: SparkSettings, name: str, scratch: Path, java: Path, java_options: str) -> "SparkSession":
+def _start(settings: SparkSettings, name: str, scratch: Path, java: Path, java_options: str) -> "SparkContext":
     from py4j.protocol import Py4JError
+    from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
-    from pyspark.sql import SparkSession
 
     logging.getLogger("py4j").setLevel(logging.CRITICAL)  # a broken pipe at the end is how the JVM is told to go
     log_config = Path(__file__).with_name("log4j2.properties")
@@ -115,11 +141,11 @@ def _start(settings: SparkSettings, name: str, scratch: Path, java: Path, java_o
     }
     if _stays_here(settings.master):
         options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-    builder: Any = cast(Any, SparkSession.builder).master(settings.retrying_master).appName(name)
-    for option, value in options.items():
-        builder = builder.config(option, value)
+    if settings.is_local:
+        options |= {"spark.python.daemon.module": daemon.__name__}
+    conf = SparkConf().setMaster(settings.retrying_master).setAppName(name).setAll(list(options.items()))
     try:
-        return builder.getOrCreate()
+        return SparkContext(conf=conf)
     except (PySparkException, Py4JError, OSError) as error:
         raise EnvironmentProblemError(
             f"Spark could not start with {settings.master} and {java}: {' '.join(str(error).split())[:300]}; "
@@ -133,11 +159,13 @@ def _stop(farewell_seconds: float) -> None:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
+    context: Any = SparkContext
     session: Any = cast(Any, SparkSession)._instantiatedSession  # asking for the active one asks the JVM
     with contextlib.suppress(Py4JError, OSError):  # the JVM may be gone already: killed, or told by the same signal
         if session is not None:
             session.stop()
-    context: Any = SparkContext
+        elif (running := context._active_spark_context) is not None:
+            running.stop()
     gateway = context._gateway
     if gateway is None:
         return

@@ -179,7 +179,7 @@ def command_line(process: psutil.Process) -> str:
 def test_a_killed_python_worker_is_started_again(root: Path, sums) -> None:
     run = start(root, "--master", "local[2]")
     wait_until_writing(root)
-    workers = [p for p in family(run) if "pyspark.daemon" in command_line(p) and not p.children()]
+    workers = [p for p in family(run) if "pipelines.spark.daemon" in command_line(p) and not p.children()]
     workers[0].kill()
     _, errors = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 0, errors

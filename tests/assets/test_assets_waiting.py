@@ -1,0 +1,61 @@
+"""Partitions that wait for an instance: offered by whatever opens it first, and only once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.instance import open_instance
+from assets.waiting import NOTE_NAME, instance_home, leave_note
+from gristmill.core.layout import Layout
+from pipelines.crawl.corpora import add_corpus
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    monkeypatch.setenv("DAGSTER_HOME", "")  # restored afterwards, whatever open_instance sets
+    source = tmp_path / "a.txt"
+    source.write_text("text")
+    layout = Layout(str(tmp_path / "home"))
+    for name in ("books", "news"):
+        add_corpus(layout, name, [str(source)], kind="text")
+    return layout
+
+
+def test_the_first_opening_offers_what_is_registered(fresh: Layout) -> None:
+    assert leave_note(fresh)
+    assert leave_note(fresh)  # said again, it is noted once
+    assert (instance_home(fresh) / NOTE_NAME).read_text() == f"{fresh.root}\n"
+    with open_instance(fresh) as instance:
+        assert sorted(instance.get_dynamic_partitions("corpus")) == ["books", "news"]
+        assert instance.get_dynamic_partitions("segment") == ["00000"]
+    assert not (instance_home(fresh) / NOTE_NAME).exists()
+    assert not leave_note(fresh)  # there is an instance now, to be told at once
+
+
+def test_an_instance_of_other_settings_is_told_at_once(fresh: Layout) -> None:
+    (instance_home(fresh) / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    assert not leave_note(fresh)
+    assert not (instance_home(fresh) / NOTE_NAME).exists()
+
+
+def test_dagsters_own_commands_offer_them_too(fresh: Layout) -> None:
+    leave_note(fresh)
+    home = str(instance_home(fresh))
+    subprocess.run(
+        [sys.executable, "-c", "import assets.definitions"], env={**os.environ, "DAGSTER_HOME": home}, check=True
+    )
+    with dg.DagsterInstance.from_config(home) as instance:
+        assert sorted(instance.get_dynamic_partitions("corpus")) == ["books", "news"]
+    assert not (Path(home) / NOTE_NAME).exists()
+
+
+def test_registering_imports_no_dagster(fresh: Layout) -> None:
+    program = (
+        "import sys; from gristmill.cli.corpus import offer_partitions; from gristmill.core.layout import Layout;"
+        f"offer_partitions(Layout({fresh.root!r}), None); assert 'dagster' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

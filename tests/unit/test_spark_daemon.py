@@ -1,0 +1,34 @@
+"""Where Spark's Python workers come from, and when its processes count as gone."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from pipelines.spark import daemon, processes
+
+
+def test_only_sparks_own_archives_leave_the_path() -> None:
+    path = ["", "/x/pyspark/python/lib/pyspark.zip", "/x/pyspark/python/lib/py4j-0.10-src.zip", "/y/ours.zip", "/z"]
+    assert daemon.without_zips(path) == ["", "/y/ours.zip", "/z"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_is_imported_before_the_fork_starts_no_thread() -> None:
+    program = "import os, pyspark.worker, pipelines.spark.daemon; print(len(os.listdir('/proc/self/task')))"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["1"]
+
+
+def test_a_process_that_nobody_has_asked_for_is_not_waited_for() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    process = psutil.Process(child.pid)
+    while process.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    process.wait = lambda timeout=None: time.sleep(timeout or 0)  # as for one that is not our child
+    started = time.monotonic()
+    processes.end([process], grace=60)
+    assert time.monotonic() - started < 30
+    child.wait()
