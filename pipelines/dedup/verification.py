@@ -63,8 +63,8 @@ def verified_edges(
         spark: the session.
         layout: where the parts lie.
         buckets: columns key (binary), node (bigint, part ordinal << 32 | row of the signature part), content_hash
-            (binary): one row per document and bucket, one document per content hash (equal texts are connected by the
-            caller). A bucket of one document gives nothing.
+            (binary; any name of the text): one row per document and bucket, one document per text (equal texts are
+            connected by the caller). A bucket of one document gives nothing.
         sources: the parts that the nodes lie in; others may be among them.
         parameters: what the signatures were made with: texts are cut into shingles as they were for them.
         threshold: similarity, above 0 and at most 1.
@@ -124,7 +124,7 @@ def shingle_rows(
     rows, size = list[tuple[bytes, int, bytes, bytes]](), 0
     for ordinal, nodes, hashes, buckets in _runs(batches):
         wanted = [node & ((1 << _ROW_BITS) - 1) for node in nodes]
-        found = shingle_sets(layout, sources[ordinal], wanted, hashes, parameters)
+        found = shingle_sets(layout, sources[ordinal], wanted, parameters)
         for node, digest, its_buckets, shingles in zip(nodes, hashes, buckets, found, strict=True):
             data = shingles.tobytes()
             for bucket in sorted(its_buckets):

@@ -14,7 +14,6 @@ import pytest
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from pipelines.dedup import signatures
-from pipelines.dedup.buckets import band_keys
 from pipelines.dedup.candidate_texts import TextPart
 from pipelines.dedup.schemes import parameters
 from pipelines.dedup.verification import Limits, verified_edges
@@ -24,6 +23,7 @@ from pipelines.spark.errors import explain
 pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 SIGNED_WITH = signatures.Settings(bands=20, rows=3)  # many false candidates
+MADE_WITH = parameters(SIGNED_WITH)
 
 
 def written(layout: Layout, texts: Sequence[str], parts: int) -> list[TextPart]:
@@ -50,12 +50,12 @@ def bucket_rows(parts: Sequence[TextPart]) -> list[tuple[bytes, int, bytes]]:
     seen: set[bytes] = set()
     for part in parts:
         table = pq.read_table(part.signatures).combine_chunks()
-        hashes = table.column("content_hash").to_pylist()
-        keys, places = band_keys(table.column("signature").chunk(0), SIGNED_WITH.bands)
-        kept = {row for row, digest in enumerate(hashes) if digest not in seen and not seen.add(digest)}
-        rows += [
-            (k, part.ordinal << 32 | r, hashes[r]) for k, r in zip(keys, places.tolist(), strict=True) if r in kept
-        ]
+        columns = (table.column(name).to_pylist() for name in ("content_hash", "signature"))
+        for row, (digest, signature) in enumerate(zip(*columns, strict=True)):
+            if digest not in seen and not seen.add(digest):
+                width = len(signature) // MADE_WITH.bands
+                bands = (signature[band * width : (band + 1) * width] for band in range(MADE_WITH.bands))
+                rows += [(bytes([band]) + key, part.ordinal << 32 | row, digest) for band, key in enumerate(bands)]
     return rows
 
 
@@ -63,7 +63,7 @@ def edges(
     spark: Any, layout: Layout, parts: Sequence[TextPart], rows: Any, threshold: float, limits: Any = None
 ) -> Any:
     frame = spark.createDataFrame(rows, "key binary, node bigint, content_hash binary")
-    return verified_edges(spark, layout, frame, parts, parameters(SIGNED_WITH), threshold, limits).collect()
+    return verified_edges(spark, layout, frame, parts, MADE_WITH, threshold, limits).collect()
 
 
 def components(nodes: Any, pairs: Any) -> set[frozenset[int]]:
