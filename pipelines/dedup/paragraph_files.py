@@ -51,7 +51,7 @@ class Source:
 
     text: str  # path below quality_filtered_documents
     signatures: str  # of the same documents
-    duplicates: str  # of the segment; a path where nothing lies says that it has none
+    duplicates: str | None  # of the segment; None, or a path where nothing lies, says that it has none
     segment: int  # index in the list of segments
     preference: int  # of its corpus: less is preferred
 
@@ -80,14 +80,17 @@ def write_repeated_paragraphs(
         folder: that the files of `corpus` are written to, of the attempt.
         corpus: whose segments get a file each.
         segments: of all corpora that are compared, those of `corpus` included.
-        duplicates: the file of the duplicates (DUPLICATE_SCHEMA) of each segment; only documents that are not in it
-            keep a paragraph from others, or lose one.
+        duplicates: the file of the duplicates (DUPLICATE_SCHEMA) of each segment that has any; only documents that
+            are not in it keep a paragraph from others, or lose one.
         preferred_corpora: earlier ones keep their paragraphs; those not named come after, all alike.
         min_characters: of a normalised paragraph; shorter ones stay wherever they are.
 
     Returns:
         One description per segment of `corpus` that loses any: name, rows (documents), bytes, sha256, kind, segment,
         number (paragraphs).
+
+    Raises:
+        MissingDataError: a segment has no texts; or, from the tasks, a part can't be read.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as f
@@ -137,11 +140,13 @@ def _parts(
     layout: Layout, segments: Sequence[Partition], duplicates: Mapping[Partition, str], preferred: Sequence[str]
 ) -> list[Source]:
     ranks = {name: rank for rank, name in reversed(list(enumerate(preferred)))}
+    for partition in segments:
+        layout.require_report(TEXTS, partition)
     return [
         Source(
             path,
             posixpath.join(layout.partition_dir(SIGNATURES, partition), posixpath.basename(path)),
-            duplicates[partition],
+            duplicates.get(partition),
             index,
             ranks.get(partition.corpus, len(preferred)),
         )
@@ -197,7 +202,7 @@ def _standing(layout: Layout, part: Source) -> dict[str, bytes]:
     columns = ["doc_id", "quality", "fetched_at", "content_hash"]
     with reading(part.signatures), layout.fs.open(part.signatures, "rb") as file:
         table = pq.ParquetFile(cast(Any, file)).read(columns)
-    if layout.fs.exists(part.duplicates):
+    if part.duplicates is not None and layout.fs.exists(part.duplicates):
         with reading(part.duplicates), layout.fs.open(part.duplicates, "rb") as file:
             gone = pq.ParquetFile(cast(Any, file)).read(["doc_id"]).column("doc_id")
         table = table.filter(pc.invert(pc.is_in(table.column("doc_id"), gone)))

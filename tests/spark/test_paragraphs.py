@@ -79,6 +79,7 @@ def write(layout: Layout, rows: list[Document], seed: int, segments: int, parts:
                 folder = layout.partition_dir(asset, partition)
                 layout.fs.makedirs(folder, exist_ok=True)
                 pq.write_table(pa.Table.from_pylist(some, schema), f"{folder}/part-{number:05d}.parquet")
+                layout.write_json(f"{folder}/report.json", {})
         gone = [row for number in range(parts) for row in cells[partition, number] if row["is_duplicate"]]
         if gone:
             layout.fs.makedirs(layout.join("gone", partition.corpus), exist_ok=True)
