@@ -248,7 +248,9 @@ def main() -> int:
     return 0
 
 
-def run(data: Sequence[Path], misses: int = 0, *, has_peer: bool = True, is_smoke: bool = False) -> dict[str, Any]:
+def run(
+    data: Sequence[Path], misses: int = 0, *, has_peer: bool = True, has_speed: bool = True, is_smoke: bool = False
+) -> dict[str, Any]:
     """Print the tables; returns the line of results."""
     sentences = smoke_sentences() if is_smoke else [sentence for path in data for sentence in read(path)]
     texts = [sentence.text for sentence in sentences]
@@ -274,7 +276,7 @@ def run(data: Sequence[Path], misses: int = 0, *, has_peer: bool = True, is_smok
             entity: {"precision": round(c.precision, 4), "recall": round(c.recall, 4), "f1": round(c.f1, 4)}
             for entity, c in sorted(counts.items())
         }
-    names_speed = None if is_smoke else speed_of_names()
+    names_speed = speed_of_names() if has_speed and not is_smoke else None
     if names_speed is not None:
         print(f"\nlooking for names in real pages: {names_speed:.3f} MB/s per core")
     best = totals["patterns" if is_smoke else "patterns and names"]

@@ -25,6 +25,7 @@ _PSEUDONYM = re.compile(rf"<[A-Z][A-Z0-9_]*_[{_LETTERS}]{{{PSEUDONYM_LETTERS}}}>
 _SCRYPT = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 1 << 26}
 _SALT = b"gristmill: stand-ins for personal data, 1"
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+_OF_A_COUNTRY = re.compile(r"[A-Z]{2}_")
 _NANP_DIGITS = 10  # of a number of the United States or Canada without its 1
 _EXTENSION = re.compile(r"(?:\s*[,;]?\s*(?:e?xt\.?|x|#|;ext=)\s*\d+)$", re.IGNORECASE)
 
@@ -86,9 +87,11 @@ def without_pseudonyms(text: str) -> str:
 def normalised(entity: str, value: str) -> str:
     """`value` without what one person writes so and another otherwise: separators, and case where it says nothing.
 
-    What has no rule keeps everything but the amount of white space: a key or a wallet's address heeds case.
+    So the numbers of a country's authorities, which Presidio names by its code (`DE_TAX_ID`). What has no rule keeps
+    everything but the amount of white space: a key or a wallet's address heeds case.
     """
-    return _NORMALISERS.get(entity, _single_spaced)(value)
+    default = _alphanumeric if _OF_A_COUNTRY.match(entity) else _single_spaced
+    return _NORMALISERS.get(entity, default)(value)
 
 
 def _single_spaced(value: str) -> str:

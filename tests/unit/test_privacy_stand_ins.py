@@ -116,6 +116,8 @@ def test_a_pseudonym_is_inert_and_keeps_to_its_value(key: Key, entity: str, valu
         ("IBAN_CODE", "gb82 west 1234 5698 7654 32", "GB82WEST12345698765432"),
         ("US_SSN", "219-09-9999", "219 09 9999"),
         ("MAC_ADDRESS", "00:1a:2b:3c:4d:5e", "00-1A-2B-3C-4D-5E"),
+        ("DE_TAX_ID", "86 095 742 719", "86095742719"),
+        ("API_KEY", "two  words", "two words"),
         ("PERSON", "ANGELA  Merkel", "Angela\nMerkel"),
     ],
 )
