@@ -65,10 +65,12 @@ DUPLICATE_SCHEMA = pa.schema(
         ("doc_id", pa.string()),  # the duplicate
         ("segment", pa.string()),  # where the duplicate lies
         ("representative_id", pa.string()),  # the document it repeats, which is kept
+        ("representative_corpus", pa.string()),  # another one only with scope `all`
         ("representative_segment", pa.string()),
         ("kind", pa.string()),  # exact or near
         ("similarity", pa.float64()),  # share of equal MinHash values with the representative
-        ("cluster_size", pa.int64()),
+        ("cluster_id", pa.string()),  # the representative's doc_id
+        ("cluster_size", pa.int64()),  # with the representative, over all corpora that were compared
     ]
 )
 """Columns of `duplicate_clusters`, sorted by (segment, doc_id)."""

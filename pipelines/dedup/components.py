@@ -27,7 +27,7 @@ def connected_components(
     Args:
         edges: columns node and other (bigint), node ≠ other; direction and repetition don't matter.
         checkpoint: computes a frame and cuts its lineage, or each round would plan all before it again.
-        on_round: told the number of the round and of the edges after it.
+        on_round: told the number of the round and of the edges after it; of round 0, the edges there are.
     """
     from pyspark.sql import functions as f
 
@@ -35,6 +35,9 @@ def connected_components(
         edges.select(f.greatest("node", "other").alias("node"), f.least("node", "other").alias("other")).distinct()
     )
     before = _state(current)
+    on_round(0, before[0])
+    if not before[0]:
+        return current.withColumnRenamed("other", "root")
     for number in range(1, MAXIMUM_ROUNDS + 1):
         current = checkpoint(small_star(large_star(current)))
         after = _state(current)

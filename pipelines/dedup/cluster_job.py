@@ -1,0 +1,417 @@
+"""State and new segments in, state out: the steps of clustering, each a set of Spark tasks.
+
+    keys        of the documents of new segments, and of those whose cluster lost a document      files, per part
+    index       of each new segment                                                               files, per key range
+    lookup      where new keys meet each other and the old index: edges                           files, per key range
+    components  over old clusters, a node each, and the documents that met                        frames
+    choice      of each touched cluster's representative                                          frames
+    writing     of the segments that have documents in touched clusters                           files, per segment
+
+With an empty state all segments are new: there is no other way to compute everything. The driver sees numbers and
+names of files.
+"""
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+
+from gristmill.core.layout import Layout, Partition
+from gristmill.core.progress import Reporter
+from pipelines.dedup.band_index import (
+    CANDIDATE_SCHEMA,
+    EDGE_SCHEMA,
+    IndexFile,
+    bucket_edges,
+    candidates,
+    exact_edges,
+    merge_runs,
+    new_entries,
+    old_entries,
+    ranges_for,
+    write_candidates,
+    write_edges,
+    write_index,
+)
+from pipelines.dedup.buckets import (
+    MEMBER_SCHEMA,
+    KeysTask,
+    SignaturePart,
+    member_rows,
+    write_released,
+    write_runs,
+)
+from pipelines.dedup.cluster_inputs import Inputs, signature_parts, text_parts
+from pipelines.dedup.cluster_state import Segment, StateFolder
+from pipelines.dedup.duplicate_files import SegmentFiles, write_decisions
+from pipelines.dedup.membership import MEMBERSHIP_SCHEMA, contracted, dissolved, frame_of, grown
+from pipelines.dedup.representative_choice import decisions
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+T, R = TypeVar("T"), TypeVar("R")
+INDEX_FOLDER, CLUSTER_FOLDER = "index", "clusters"
+STEPS = ("reading signatures", "looking keys up", "components", "choosing representatives", "writing", "done")
+_FILE_SCHEMA = (
+    "kind string, place bigint, path string, name string, rows bigint, bytes bigint, sha256 string, number bigint"
+)
+_RUN_SCHEMA = "run string, keys bigint, edges string, edge_rows bigint"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files of edges: path and number of each."""
+
+    edges: list[tuple[str, int]]
+    candidates: list[tuple[str, int]]
+
+
+class ClusterJob:
+    """Brings a state up to date with its inputs; intermediate files go below `work`, which the caller removes."""
+
+    def __init__(
+        self,
+        spark: "SparkSession",
+        layout: Layout,
+        work: str,
+        inputs: Inputs,
+        reporter: Reporter,
+        *,
+        preferred: Sequence[str] = (),
+        verified_jaccard: float | None = None,
+    ) -> None:
+        self._spark, self._layout, self._work, self._inputs = spark, layout, work, inputs
+        self._reporter, self._preferred, self._threshold = reporter, preferred, verified_jaccard
+        self.numbers: dict[str, int] = {}
+
+    def update(self, folder: StateFolder) -> None:
+        """Commit a new version of the state, unless nothing came and nothing went."""
+        before = folder.state.segments
+        wanted = {p.key: self._inputs.report(p) for p in self._inputs.partitions}
+        same = {k: s for k, s in before.items() if k in wanted and s.fingerprint == str(wanted[k]["fingerprint"])}
+        new = [key for key in wanted if key not in same]
+        gone = {key: segment for key, segment in before.items() if key not in same}
+        self.numbers = {
+            "documents_new": sum(int(wanted[key]["rows_kept"]) for key in new),
+            "documents_known": sum(segment.rows for segment in same.values()),
+        }
+        if not new and not gone:
+            return
+        segments, next_ordinal = dict(same), folder.state.next_ordinal
+        for key in new:
+            segments[key], next_ordinal = self._numbered(key, wanted[key], next_ordinal)
+        ordinals = {key: segment.ordinals for key, segment in segments.items()}
+        parts = signature_parts(self._layout, self._inputs, ordinals, self._preferred)
+        for path in (self._work, *(posixpath.join(folder.folder, name) for name in (INDEX_FOLDER, CLUSTER_FOLDER))):
+            self._layout.fs.makedirs(path, exist_ok=True)
+        from pipelines.spark.checkpoint import checkpointer
+
+        with checkpointer(self._spark, self._layout, self._work) as checkpoint:
+            self._update(folder, segments, new, gone, parts, checkpoint)
+        folder.commit(segments, next_ordinal)
+
+    def _update(
+        self,
+        folder: StateFolder,
+        segments: dict[str, Segment],
+        new: Sequence[str],
+        gone: Mapping[str, Segment],
+        parts: Sequence[SignaturePart],
+        checkpoint: "Callable[[DataFrame], DataFrame]",
+    ) -> None:
+        known = [segment for key, segment in segments.items() if key not in new]
+        members, released = self._without_lost(folder, [*known, *gone.values()], gone, checkpoint)
+        self.advance(0)
+        keys = KeysTask(self._layout.root, self._work, self._inputs.parameters.bands, self._threshold is not None)
+        runs = self._runs(keys, [part for part in parts if self._key_of(part) in new])
+        edges = [(run["edges"], run["edge_rows"]) for written in runs.values() for run in written]
+        new_index: list[tuple[str, IndexFile]] = []
+        for key, files, found in self._index(folder, runs, new):
+            segments[key] = replace(segments[key], index=tuple(files))
+            new_index += [(folder.full(file.path), file) for file in files]
+            edges += found
+        if released is not None:
+            found = self._released_runs(keys, released, {part.ordinal: part for part in parts})
+            edges += [(run["edges"], run["edge_rows"]) for run in found]
+            new_index += [(run["run"], IndexFile(run["run"], run["keys"])) for run in found]
+        self.numbers["bucket_rows"] = sum(file.keys for _, file in new_index)
+        self.advance(1)
+        old_index = [(folder.full(file.path), file) for segment in known for file in segment.index]
+        met = self._lookup(new_index, old_index)
+        self.advance(2)
+        components = self._components(Found(edges + met.edges, met.candidates), members, parts, checkpoint)
+        self.advance(3)
+        chosen = self._choose(components, members, released, parts, checkpoint)
+        self.advance(4)
+        self._write(folder, segments, chosen)
+        self.advance(5)
+
+    # -- what is there -----------------------------------------------------------------------------
+    def _numbered(self, key: str, report: Mapping[str, Any], ordinal: int) -> tuple[Segment, int]:
+        """A segment as it comes in: a number for each of its parts, for good."""
+        names = [
+            posixpath.basename(path)
+            for path in self._layout.parts(self._layout.partition_dir("minhash_signatures", Partition.parse(key)))
+        ]
+        numbers = {name: ordinal + index for index, name in enumerate(names)}
+        return Segment(str(report["fingerprint"]), int(report["rows_kept"]), numbers), ordinal + len(names)
+
+    def _key_of(self, part: SignaturePart) -> str:
+        return self._inputs.partitions[part.place].key
+
+    def _without_lost(
+        self,
+        folder: StateFolder,
+        segments: Iterable[Segment],
+        gone: Mapping[str, Segment],
+        checkpoint: "Callable[[DataFrame], DataFrame]",
+    ) -> "tuple[DataFrame | None, DataFrame | None]":
+        """Members of the clusters that are whole, and the documents (node) of those that are not."""
+        files = [(folder.full(segment.members), segment.rows) for segment in segments if segment.members]
+        if not files:
+            return None, None
+        members = frame_of(self._spark, self._layout.root, files, MEMBERSHIP_SCHEMA)
+        dead = [ordinal for segment in gone.values() for ordinal in segment.ordinals.values()]
+        if not any(segment.members for segment in gone.values()):
+            return members, None
+        told = checkpoint(dissolved(members, dead))
+        released = told.where("is_dead").select("node")
+        self.numbers["documents_released"] = released.count()
+        return told.where("not is_dead").select("node", "root"), released
+
+    # -- keys and index ----------------------------------------------------------------------------
+    def _runs(self, task: KeysTask, parts: Sequence[SignaturePart]) -> dict[str, list[dict[str, Any]]]:
+        """The runs of each new segment's parts."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for part, written in zip(parts, self._tasks(partial(write_runs, task), parts), strict=True):
+            found.setdefault(self._key_of(part), []).extend(written)
+        return found
+
+    def _released_runs(
+        self, task: KeysTask, released: "DataFrame", parts: Mapping[int, SignaturePart]
+    ) -> list[dict[str, Any]]:
+        def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for run in write_released(task, parts, batches):
+                yield pa.RecordBatch.from_pylist([run])
+
+        rows = _by_part(released).mapInArrow(write, _RUN_SCHEMA).collect()
+        return [row.asDict() for row in rows]
+
+    def _index(
+        self, folder: StateFolder, runs: Mapping[str, list[dict[str, Any]]], new: Sequence[str]
+    ) -> Iterator[tuple[str, list[IndexFile], list[tuple[str, int]]]]:
+        """The index of each new segment, and files of the edges between its runs."""
+        tasks: list[_IndexTask] = []
+        for place, key in enumerate(new):
+            of_segment = runs.get(key, [])
+            ranges = ranges_for(sum(run["keys"] for run in of_segment))
+            for number in range(ranges if of_segment else 0):
+                name = f"{place:06d}-{number:05d}.parquet"
+                path = posixpath.join(folder.folder, INDEX_FOLDER, name)
+                edges = posixpath.join(self._work, f"index-{name}")
+                sources = tuple(run["run"] for run in of_segment)
+                tasks.append(_IndexTask(self._layout.root, key, sources, number, ranges, path, edges))
+        written: dict[str, tuple[list[IndexFile], list[tuple[str, int]]]] = {key: ([], []) for key in new}
+        for task, (keys, edges) in zip(tasks, self._tasks(_write_index_range, tasks), strict=True):
+            files, found = written[task.segment]
+            files.append(IndexFile(folder.relative(task.path), keys, task.number, task.ranges))
+            found.append((task.edges, edges))
+        for key, (files, found) in written.items():
+            yield key, files, found
+
+    def _lookup(self, new: Sequence[tuple[str, IndexFile]], old: Sequence[tuple[str, IndexFile]]) -> Found:
+        cores = self._spark.sparkContext.defaultParallelism
+        keys = sum(file.keys for _, file in new)
+        ranges = ranges_for(keys, cores if keys > _KEYS_OF_ONE_CORE else 1)
+        tasks = [
+            _LookupTask(
+                self._layout.root,
+                tuple(path for path, file in new if file.may_hold(number, ranges)),
+                tuple(path for path, file in old if file.may_hold(number, ranges)),
+                number,
+                ranges,
+                posixpath.join(self._work, f"lookup-{number:06d}"),
+                self._threshold is not None,
+            )
+            for number in range(ranges)
+        ]
+        found = Found([], [])
+        for edges, unverified in self._tasks(_look_up, tasks):
+            found.edges.append(edges)
+            found.candidates.extend(unverified)
+        return found
+
+    # -- clusters ----------------------------------------------------------------------------------
+    def _components(
+        self,
+        found: Found,
+        members: "DataFrame | None",
+        parts: Sequence[SignaturePart],
+        checkpoint: "Callable[[DataFrame], DataFrame]",
+    ) -> "DataFrame":
+        """The components (node, root) of what met, over the clusters there were."""
+        from pipelines.dedup.components import connected_components
+
+        edges = frame_of(self._spark, self._layout.root, found.edges, EDGE_SCHEMA)
+        if found.candidates:
+            edges = edges.unionByName(self._verified(found.candidates, parts))
+        if members is not None:
+            edges = contracted(edges, members)
+        self.numbers |= {"edges": 0, "rounds": 0}
+
+        def on_round(number: int, count: int) -> None:
+            self.numbers |= {"rounds": number} | ({"edges": count} if number == 0 else {})
+            if number:
+                self._say(2, f"components, round {number}, {count:,} edges")
+
+        return connected_components(edges, checkpoint, on_round)
+
+    def _verified(self, files: Sequence[tuple[str, int]], parts: Sequence[SignaturePart]) -> "DataFrame":
+        from pyspark.sql import functions as f
+
+        from pipelines.dedup.verification import verified_edges
+
+        rows = frame_of(self._spark, self._layout.root, files, CANDIDATE_SCHEMA)
+        one_per_text = rows.groupBy("key", "text").agg(f.min("node").alias("node"))
+        buckets = one_per_text.select(
+            f.col("key").cast("binary").alias("key"), "node", f.col("text").cast("binary").alias("content_hash")
+        )
+        assert self._threshold is not None
+        sources = text_parts(self._layout, self._inputs, parts)
+        edges = verified_edges(self._spark, self._layout, buckets, sources, self._inputs.parameters, self._threshold)
+        return edges.select("node", "other")
+
+    def _choose(
+        self,
+        components: "DataFrame",
+        members: "DataFrame | None",
+        released: "DataFrame | None",
+        parts: Sequence[SignaturePart],
+        checkpoint: "Callable[[DataFrame], DataFrame]",
+    ) -> "DataFrame":
+        """Decisions on all documents of touched clusters, and of those that are in none any more."""
+        from pyspark.sql import functions as f
+
+        touched = checkpoint(grown(components, members))
+        sizes = touched.groupBy("root").agg(f.count("*").alias("cluster_size"))
+        wanted = touched.join(sizes, "root").select("node", "root", "cluster_size")
+        if released is not None:
+            alone = released.join(touched, "node", "left_anti")
+            wanted = wanted.unionByName(
+                alone.select("node", f.col("node").alias("root"), f.lit(1).alias("cluster_size"))
+            )
+        root, by_ordinal = self._layout.root, {part.ordinal: part for part in parts}
+
+        def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            yield from member_rows(root, by_ordinal, batches)
+
+        rows = _by_part(wanted).mapInArrow(read, MEMBER_SCHEMA)
+        return decisions(rows, self._inputs.parameters.value_bytes)
+
+    def _write(self, folder: StateFolder, segments: dict[str, Segment], chosen: "DataFrame") -> None:
+        """Write the files of touched segments, and note them in `segments`."""
+        keys = [p.key for p in self._inputs.partitions]
+        known = [_files_of(folder, key, segments[key]) for key in keys]
+        root, target = self._layout.root, posixpath.join(folder.folder, CLUSTER_FOLDER)
+        names = [field.split()[0] for field in _FILE_SCHEMA.split(", ")]
+
+        def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for file in write_decisions(root, target, known, batches):
+                yield pa.RecordBatch.from_pylist([{name: file[name] for name in names}])
+
+        ordered = chosen.repartition("place").sortWithinPartitions("place", "doc_id")
+        written: dict[int, list[dict[str, Any]]] = {}
+        for row in ordered.mapInArrow(write, _FILE_SCHEMA).collect():
+            written.setdefault(row.place, []).append(row.asDict())
+        self.numbers["segments_touched"] = len(written)
+        for place, files in written.items():
+            described = {file["kind"]: file | {"path": folder.relative(file["path"])} for file in files if file["rows"]}
+            members = described.pop("members", None)
+            segments[keys[place]] = replace(
+                segments[keys[place]],
+                members=members and members["path"],
+                files=tuple(described[kind] for kind in sorted(described)),
+            )
+
+    # -- Spark -------------------------------------------------------------------------------------
+    def _tasks(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Run one Spark task per item; the results in the order of `items`."""
+        if not items:
+            return []
+        return self._spark.sparkContext.parallelize(items, len(items)).map(function).collect()
+
+    def advance(self, step: int) -> None:
+        """Tell where the job is."""
+        self._spark.sparkContext.setJobDescription(f"duplicate_clusters: {STEPS[step]}")
+        self._say(step, STEPS[step])
+
+    def _say(self, step: int, note: str) -> None:
+        self._reporter.progress("duplicate_clusters", step, len(STEPS) - 1, "steps", note)
+
+
+_KEYS_OF_ONE_CORE = 1 << 17  # fewer are looked up before a second task has started
+
+
+@dataclass(frozen=True)
+class _IndexTask:
+    root: str
+    segment: str
+    runs: tuple[str, ...]
+    number: int
+    ranges: int
+    path: str
+    edges: str
+
+
+def _write_index_range(task: _IndexTask) -> tuple[int, int]:
+    layout = Layout(task.root)
+    entries, edges = merge_runs(layout, task.runs, task.number, task.ranges)
+    write_index(layout, task.path, entries)
+    write_edges(layout, task.edges, edges)
+    return len(entries), len(edges)
+
+
+@dataclass(frozen=True)
+class _LookupTask:
+    root: str
+    new: tuple[str, ...]
+    old: tuple[str, ...]
+    number: int
+    ranges: int
+    stem: str
+    is_verified: bool
+
+
+def _look_up(task: _LookupTask) -> tuple[tuple[str, int], list[tuple[str, int]]]:
+    layout = Layout(task.root)
+    path = f"{task.stem}-edges.parquet"
+    entries = new_entries(layout, task.new, task.number, task.ranges)
+    edges = (exact_edges if task.is_verified else bucket_edges)(entries, old_entries(layout, task.old, entries))
+    write_edges(layout, path, edges)
+    if not task.is_verified:
+        return (path, len(edges)), []
+    unverified = f"{task.stem}-candidates.parquet"
+    count = write_candidates(layout, unverified, candidates(entries, old_entries(layout, task.old, entries)))
+    return (path, len(edges)), [(unverified, count)]
+
+
+def _by_part(nodes: "DataFrame") -> "DataFrame":
+    """Rows with all nodes of a part in one task, in order."""
+    from pyspark.sql import functions as f
+
+    # With a number, or Spark would hand all parts to one task: it counts the bytes of nodes, not what is read for them.
+    tasks = int(nodes.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
+    return nodes.repartition(tasks, f.shiftright("node", 32)).sortWithinPartitions("node")
+
+
+def _files_of(folder: StateFolder, key: str, segment: Segment) -> SegmentFiles:
+    partition = Partition.parse(key)
+    paths = {str(file["kind"]): folder.full(str(file["path"])) for file in segment.files}
+    members = folder.full(segment.members) if segment.members else None
+    return SegmentFiles(
+        partition.corpus, str(partition.segment), paths.get("kept"), paths.get("representatives"), members
+    )
