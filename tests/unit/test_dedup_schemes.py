@@ -23,8 +23,8 @@ from pipelines.schema import DOCUMENT_SCHEMA
 
 PRIME = (1 << 61) - 1
 PIECES = (
-    list("aZ0 9.,;Σςİ\n\t\x00\x1c\x85\u2003\u200b-–—'’\u0301\u0323é가क़\u037e\u1fef٣１½²€$§°•")
-    + [
+    *"aZ0 9.,;Σςİ\n\t\x00\x1c\x85\u2003\u200b-–—'’\u0301\u0323é가क़\u037e\u1fef٣１½²€$§°•",
+    *(
         "\u302e",
         "\u302f",
         "\U0001d165",
@@ -37,8 +37,8 @@ PIECES = (
         "한국어",
         "3.14.15",
         "٣٫١٤",
-    ]
-    + [
+    ),
+    *(
         "1,000⎖5",
         "don't",
         "dont",
@@ -53,7 +53,7 @@ PIECES = (
         "o.o",
         ":)",
         "a@b.de",
-    ]
+    ),
 )
 TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.just(" "), st.characters(exclude_categories=["Cs"]))).map(
     "".join
