@@ -111,7 +111,7 @@ def truths(texts: Sequence[str]) -> list[Truth]:
 
 def signed(texts: Sequence[str], scheme: SchemeName) -> tuple[list[bytes | None], Parameters]:
     """Packed signatures by the stage's own code, batch by batch."""
-    settings = signatures.Settings() if scheme == DEFAULT else signatures.Settings(scheme=scheme)
+    settings = signatures.Settings(scheme=scheme)
     packed = list[bytes | None]()
     for start in range(0, len(texts), 256):
         rows = [{"doc_id": str(start), "text": text} for text in texts[start : start + 256]]
