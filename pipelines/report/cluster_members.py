@@ -4,15 +4,19 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from gristmill.core.layout import Layout, Partition
+from pipelines.dedup.candidate_texts import exact
+from pipelines.dedup.code_points import blocks
 from pipelines.dedup.duplicate_files import duplicate_path, similarity
-from pipelines.dedup.jaccard import ShingleSet, jaccard, shingle_set
-from pipelines.dedup.normalise import normalise
+from pipelines.dedup.jaccard import ShingleSet, jaccard
+from pipelines.dedup.normalise import normalised_words
 from pipelines.dedup.paragraph_files import repeated_path
 from pipelines.dedup.paragraphs import is_anything_left, without
 from pipelines.dedup.schemes import Parameters
+from pipelines.dedup.shingles import shingles_of
 from pipelines.redacted_urls import redacted
 from pipelines.report.stored_rows import among, matching
 
@@ -175,7 +179,8 @@ def _paragraphs_lost(layout: Layout, partition: Partition, ids: Sequence[str]) -
 
 
 def _shingles(text: str, how: Parameters) -> ShingleSet:
-    return shingle_set(normalise(text).split(), how.shingle_words)
+    (block,) = blocks(pa.array([text], pa.large_string()))
+    return np.unique(shingles_of(block, normalised_words(block), exact(how)).hashes.astype(np.uint64))
 
 
 def _estimate(left: bytes | None, right: bytes | None, how: Parameters) -> float | None:

@@ -168,8 +168,8 @@ def deciding_rule(winner: Member, loser: Member, settings: dict[str, Any], signe
     if ranks[0] != ranks[1]:
         return f"corpus {winner.corpus} is preferred to {loser.corpus} (preferred_corpora)"
     if winner.quality != loser.quality:
-        what = next((v for k, v in signed_with.items() if k.startswith("quality") and isinstance(v, str)), None)
-        what = f"{what}: higher," if what else "more different shingles:"
+        column = signed_with.get("quality")
+        what = f"{column}: higher," if column else "more different shingles:"
         return f"{what} {_number(winner.quality)} against {_number(loser.quality)}"
     if winner.fetched_at != loser.fetched_at:
         return f"fetched earlier: {winner.fetched_at or 'never'} against {loser.fetched_at or 'an unknown time'}"
