@@ -16,7 +16,7 @@ from pipelines.filters.anonymise import Mode, StandIn, anonymised, settled, stan
 from pipelines.filters.names import NamedEntity, beside, find_names, version
 from pipelines.filters.pseudonyms import key_from_environment
 from pipelines.filters.recognizer_settings import RecognizerSettings
-from pipelines.filters.recognizers import ENTITIES, Engine, Recognizer, Span, engine, recognizers
+from pipelines.filters.recognizers import Engine, Span, engine
 from pipelines.redacted_urls import redacted
 
 LIBRARIES = ("presidio-analyzer", "phonenumbers", "tldextract", "regex")
@@ -54,12 +54,6 @@ def recognizer_settings(settings: Settings) -> RecognizerSettings:
     """The part of `settings` that the engine depends on, so that one engine serves every mode."""
     names = [f.name for f in dataclasses.fields(RecognizerSettings)]
     return RecognizerSettings(**{name: getattr(settings, name) for name in names})
-
-
-def active_recognizers(settings: Settings) -> tuple[Recognizer, ...]:
-    """The recognizers that `settings` ask for, loaded once per process."""
-    chosen = tuple(e for e in ENTITIES if settings.entities is None or e in settings.entities)
-    return recognizers(chosen, settings.phone_regions, settings.phone_leniency, max(settings.min_phone_digits, 1))
 
 
 def files(settings: Settings) -> tuple[str, ...]:
