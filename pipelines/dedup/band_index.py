@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout
 from pipelines.commit import unfinished_name
-from pipelines.damage import reading
+from pipelines.dedup.state_damage import reading_state
 from pipelines.dedup.band_keys import Int64s, Keys, concatenate, is_exact, nothing
 
 KEYS_IN_MEMORY = 1 << 20  # of a run, a range or a lookup: about 100 MB while they are sorted
@@ -94,7 +94,7 @@ def write_index(layout: Layout, path: str, entries: Keys) -> None:
     table = pa.table(
         [entries.key, entries.node, entries.text], schema=CANDIDATE_SCHEMA.with_metadata({_FIRST_KEYS: first})
     )
-    _write(layout, path, table)
+    _write(layout, path, table, GROUP_KEYS)
 
 
 def write_edges(layout: Layout, path: str, edges: Edges) -> None:
@@ -103,7 +103,7 @@ def write_edges(layout: Layout, path: str, edges: Edges) -> None:
     _write(layout, path, pa.table(columns, schema=EDGE_SCHEMA), 1 << 18)
 
 
-def _write(layout: Layout, path: str, table: pa.Table, rows: int = GROUP_KEYS) -> None:
+def _write(layout: Layout, path: str, table: pa.Table, rows: int) -> None:
     aside = unfinished_name(path)
     pq.write_table(table, aside, row_group_size=rows, filesystem=layout.fs, compression="zstd", use_dictionary=False)
     layout.fs.mv(aside, path)
@@ -128,7 +128,7 @@ def read_keys(layout: Layout, path: str, wanted: Int64s) -> Iterator[Keys]:
 
 def _read(layout: Layout, path: str, spans: npt.NDArray[np.int64]) -> Iterator[Keys]:
     """The row groups that may hold a key of one of the spans (first, last)."""
-    with reading(path), layout.fs.open(path, "rb") as opened:
+    with reading_state(path), layout.fs.open(path, "rb") as opened:
         file = pq.ParquetFile(cast(Any, opened))
         firsts = np.frombuffer((file.schema_arrow.metadata or {}).get(_FIRST_KEYS, b""), "<i8")
         if not len(firsts):

@@ -53,7 +53,8 @@ from pipelines.dedup.representative_choice import decisions
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 INDEX_FOLDER, CLUSTER_FOLDER = "index", "clusters"
 STEPS = ("reading signatures", "looking keys up", "components", "choosing representatives", "writing", "done")
 _FILE_SCHEMA = (

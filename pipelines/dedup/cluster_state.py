@@ -49,9 +49,14 @@ class Segment:
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> "Segment":
         """Read it from a manifest."""
-        own: dict[str, Any] = dict(value)
-        own["index"] = tuple(IndexFile(**file) for file in value["index"])
-        return cls(**(own | {"files": tuple(value["files"])}))
+        return cls(
+            str(value["fingerprint"]),
+            int(value["rows"]),
+            value["ordinals"],
+            tuple(IndexFile(**file) for file in value["index"]),
+            value["members"],
+            tuple(value["files"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,8 @@ class StateFolder:
 
     def _clean(self) -> None:
         """Remove files of versions that neither hold nor are read; folders of runs that were killed."""
-        leases = {version: lease for version in self._versions() if (lease := self._lease_of(version)) is not None}
+        others = [version for version in self._versions() if version != self._version]
+        leases = {version: lease for version in others if (lease := self._lease_of(version)) is not None}
         alive = {version for version, lease in leases.items() if _is_alive(lease)}
         read = {self._current(), self._version} | {leases[version].get("reads") for version in alive}
         keep: set[str] = set()

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout
-from pipelines.damage import reading
+from pipelines.dedup.state_damage import reading_state
 from pipelines.dedup.membership import read_membership, write_membership
 from pipelines.parts import PartWriter
 from pipelines.schema import DUPLICATE_SCHEMA
@@ -213,7 +213,7 @@ def _duplicates(rows: pa.Table, segments: Sequence[SegmentFiles]) -> pa.Table:
 def _stored(layout: Layout, path: str | None, schema: pa.Schema) -> Iterator[pa.Table]:
     if path is None:
         return
-    with reading(path), layout.fs.open(path, "rb") as file:
+    with reading_state(path), layout.fs.open(path, "rb") as file:
         for batch in pq.ParquetFile(cast(Any, file)).iter_batches(ROWS_PER_GROUP):
             yield pa.Table.from_batches([batch]).cast(schema)
 

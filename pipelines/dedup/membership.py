@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout
-from pipelines.damage import reading
+from pipelines.dedup.state_damage import reading_state
 from pipelines.dedup.band_index import EDGE_SCHEMA
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def frame_of(
         for batch in batches:
             for index in cast(list[int], batch.column("id").to_pylist()):
                 for path in groups[index]:
-                    with reading(path), layout.fs.open(path, "rb") as file:
+                    with reading_state(path), layout.fs.open(path, "rb") as file:
                         yield from pq.ParquetFile(cast(Any, file)).iter_batches(_READ_ROWS)
 
     columns = ", ".join(f"{name} bigint" for name in schema.names)
@@ -103,6 +103,6 @@ def write_membership(layout: Layout, path: str, nodes: Any, roots: Any) -> None:
 
 def read_membership(layout: Layout, path: str) -> tuple[Any, Any]:
     """Nodes and roots of the members that lie in one segment."""
-    with reading(path), layout.fs.open(path, "rb") as file:
+    with reading_state(path), layout.fs.open(path, "rb") as file:
         table = pq.read_table(cast(Any, file))
     return np.asarray(table.column("node").combine_chunks()), np.asarray(table.column("root").combine_chunks())

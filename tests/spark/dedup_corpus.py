@@ -32,17 +32,29 @@ def document(name: str, bands: Sequence[int], text: str | None = None, quality: 
 def write_segments(layout: Layout, corpus: str, segments: Iterable[Sequence[Sequence[Document]]]) -> None:
     """Commit minhash_signatures: per segment a list of parts, per part a list of documents."""
     for index, parts in enumerate(segments):
-        partition = Partition(corpus, f"{index:05d}")
-        folder = layout.partition_dir("minhash_signatures", partition)
-        layout.fs.makedirs(folder)
-        for number, rows in enumerate(parts):
-            pq.write_table(pa.Table.from_pylist(list(rows), SIGNATURE_SCHEMA), f"{folder}/part-{number:05d}.parquet")
-        report = {
-            "rows_kept": sum(map(len, parts)),
-            "fingerprint": f"{corpus}{index}{sum(map(len, parts))}",
-            "settings": {"bands": BANDS, "rows": ROWS, "shingle_words": 5, "seed": 1},
-        }
-        layout.write_json(f"{folder}/report.json", report)
+        write_segment(layout, Partition(corpus, f"{index:05d}"), parts)
+
+
+def write_segment(layout: Layout, partition: Partition, parts: Sequence[Sequence[Document]]) -> None:
+    """Commit the signatures of one segment, in place of those that are there."""
+    folder = layout.partition_dir("minhash_signatures", partition)
+    remove_segment(layout, partition)
+    layout.fs.makedirs(folder)
+    for number, rows in enumerate(parts):
+        pq.write_table(pa.Table.from_pylist(list(rows), SIGNATURE_SCHEMA), f"{folder}/part-{number:05d}.parquet")
+    report = {
+        "rows_kept": sum(map(len, parts)),
+        "fingerprint": hashlib.sha256(repr((partition, parts)).encode()).hexdigest()[:32],
+        "settings": {"bands": BANDS, "rows": ROWS, "shingle_words": 5, "seed": 1},
+    }
+    layout.write_json(f"{folder}/report.json", report)
+
+
+def remove_segment(layout: Layout, partition: Partition) -> None:
+    """Take the signatures of a segment away."""
+    folder = layout.partition_dir("minhash_signatures", partition)
+    if layout.fs.exists(folder):
+        layout.fs.rm(folder, recursive=True)
 
 
 def shard(documents: Sequence[Document], seed: int, segments: int, parts: int) -> list[list[list[Document]]]:
@@ -56,8 +68,11 @@ def shard(documents: Sequence[Document], seed: int, segments: int, parts: int) -
     return grid
 
 
-def expected_representatives(documents: Sequence[Document]) -> dict[str, str]:
-    """doc_id of each duplicate to its representative's, by union-find over equal hashes and equal bands."""
+def expected_representatives(documents: Sequence[Document], preferred: Sequence[str] = ()) -> dict[str, str]:
+    """doc_id of each duplicate to its representative's, by union-find over equal hashes and equal bands.
+
+    Documents of a corpus that is preferred have its name under the key `corpus`, which no signature part has.
+    """
     parent = list(range(len(documents)))
 
     def find(node: int) -> int:
@@ -77,6 +92,13 @@ def expected_representatives(documents: Sequence[Document]) -> dict[str, str]:
         clusters[find(index)].append(row)
     expected: dict[str, str] = {}
     for members in clusters.values():
-        best = min(members, key=lambda row: (-row["quality"], row["content_hash"], row["doc_id"]))
+        best = min(
+            members, key=lambda row: (_rank(row, preferred), -row["quality"], row["content_hash"], row["doc_id"])
+        )
         expected |= {row["doc_id"]: best["doc_id"] for row in members if row is not best}
     return expected
+
+
+def _rank(row: Document, preferred: Sequence[str]) -> int:
+    corpus = row.get("corpus")
+    return preferred.index(corpus) if corpus in preferred else len(preferred)

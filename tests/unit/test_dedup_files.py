@@ -1,4 +1,4 @@
-"""Bucket keys, packed signatures, and duplicate files whose bytes don't depend on how rows arrive."""
+"""Duplicate files whose bytes don't depend on how rows arrive, nor on what was written before."""
 
 import hashlib
 from itertools import pairwise
@@ -6,112 +6,112 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.core.layout import Layout
-from pipelines.dedup.buckets import SignaturePart, band_keys, bucket_rows, document_rows
-from pipelines.dedup.duplicate_files import similarity, write_duplicates, write_representatives
-from pipelines.schema import DUPLICATE_SCHEMA, SIGNATURE_SCHEMA
+from pipelines.dedup import duplicate_files
+from pipelines.dedup.duplicate_files import DECISIONS, REPRESENTATIVE, SINGLE, SegmentFiles, similarity, write_decisions
+from pipelines.dedup.membership import read_membership
+from pipelines.schema import DUPLICATE_SCHEMA
+
+SEGMENTS = [SegmentFiles("c", f"s{index}") for index in range(3)]
 
 
-def packed(*signatures: list[int] | None) -> pa.Array:
+def packed(*signatures: list[int]) -> pa.Array:
     """Signatures as the column holds them."""
-    return pa.array([None if s is None else np.array(s, "<u4").tobytes() for s in signatures], pa.binary())
-
-
-SIGNATURES = packed([1, 2, 3, 4], None, [1, 2, 9, 4], [1, 2, 3, 4])
-
-
-def test_band_keys_agree_where_a_band_agrees_and_only_in_the_same_band() -> None:
-    keys, rows = band_keys(SIGNATURES, bands=2)
-    assert rows.tolist() == [0, 0, 2, 2, 3, 3]
-    assert keys[0] == keys[2] == keys[4]
-    assert keys[1] == keys[5] != keys[3]
-    same = packed([7, 8, 7, 8])
-    assert len(set(band_keys(same, bands=2)[0])) == 2
-
-
-def test_band_keys_of_nothing() -> None:
-    assert band_keys(pa.nulls(3, pa.binary()), bands=2)[0] == []
+    return pa.array([np.array(s, "<u4").tobytes() for s in signatures], pa.binary())
 
 
 def test_similarity_is_the_share_of_equal_values() -> None:
-    left, right = SIGNATURES.take(pa.array([0, 2])), SIGNATURES.take(pa.array([3, 0]))
+    left, right = packed([1, 2, 3, 4], [1, 2, 9, 4]), packed([1, 2, 3, 4], [1, 2, 3, 4])
     assert similarity(left, right).tolist() == [1.0, 0.75]
     assert similarity(left, right, value_bytes=8).tolist() == [1.0, 0.5]
+    assert len(similarity(packed(), packed())) == 0
 
 
-def test_rows_of_a_part_file(tmp_path) -> None:
+def decisions(count: int, kinds: tuple[str, ...] = ("exact", REPRESENTATIVE, "near")) -> pa.Table:
+    """Rows over three segments, sorted by (place, doc_id)."""
     rows = [
-        {"doc_id": "a", "content_hash": b"x" * 16, "signature": SIGNATURES[0].as_py(), "quality": 2.0},
-        {"doc_id": "b", "content_hash": None, "signature": None, "quality": None},
         {
-            "doc_id": "c",
-            "content_hash": b"y" * 16,
-            "signature": packed([1, 2, 5, 6])[0].as_py(),
-            "quality": float("nan"),
-        },
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, SIGNATURE_SCHEMA), tmp_path / "p.parquet")
-    parts = [SignaturePart("missing", 0), SignaturePart(str(tmp_path / "p.parquet"), 4)]
-    buckets = pa.Table.from_batches(bucket_rows(str(tmp_path), parts, [1], 2)).to_pylist()
-    first = 1 << 32
-    assert sorted(row["node"] for row in buckets) == [first] * 3 + [first + 2] * 3
-    assert len({row["key"] for row in buckets}) == 5
-    documents = pa.Table.from_batches(document_rows(str(tmp_path), parts, [1])).to_pylist()
-    assert [(row["node"], row["segment"], row["disfavour"]) for row in documents] == [
-        (first, 4, -2.0),
-        (first + 1, 4, 0.0),
-        (first + 2, 4, 0.0),
-    ]
-
-
-def duplicate_rows(count: int) -> pa.Table:
-    signature = np.arange(4, dtype="<u4").tobytes()
-    return pa.table(
-        {
-            "segment": pa.array([index * 3 // count for index in range(count)], pa.int32()),
-            "doc_id": [hashlib.sha256(str(index).encode()).hexdigest() for index in range(count)],
-            "representative_id": ["r"] * count,
-            "representative_segment": pa.array([0] * count, pa.int32()),
-            "is_exact": [index % 2 == 0 for index in range(count)],
-            "signature": [signature] * count,
-            "representative_signature": [signature] * count,
-            "cluster_size": [count + 1] * count,
+            "place": index * 3 // count,
+            "doc_id": hashlib.sha256(str(index).encode()).hexdigest(),
+            "node": index,
+            "root": 0,
+            "cluster_size": max(count, 2),
+            "kind": kinds[index % len(kinds)],
+            "similarity": 0.5,
+            "representative_id": "r",
+            "representative_place": 1,
         }
-    )
+        for index in range(count)
+    ]
+    return pa.Table.from_pylist(rows, DECISIONS).sort_by([("place", "ascending"), ("doc_id", "ascending")])
+
+
+def written(folder: str, rows: list[pa.RecordBatch], segments: list[SegmentFiles] = SEGMENTS) -> list[dict]:
+    return list(write_decisions(folder, folder, segments, rows))
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
 def test_the_same_bytes_however_the_rows_arrive(tmp_path_factory, cuts: list[int]) -> None:
-    rows = duplicate_rows(sum(cuts))
-    folders = [tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("cut")]
-    borders = np.concatenate([[0], np.cumsum(cuts)])
-    pieces = [rows.slice(start, end - start).to_batches()[0] for start, end in pairwise(borders)]
-    whole = list(write_duplicates(str(folders[0]), str(folders[0]), ["s0", "s1", "s2"], rows.to_batches()))
-    cut = list(write_duplicates(str(folders[1]), str(folders[1]), ["s0", "s1", "s2"], pieces))
-    assert whole == cut
-    assert sum(file["rows"] for file in cut) == sum(cuts)
-
-
-def test_duplicate_files_by_segment(tmp_path) -> None:
-    files = list(write_duplicates(str(tmp_path), str(tmp_path), ["s0", "s1", "s2"], duplicate_rows(9).to_batches()))
-    assert [(file["segment"], file["rows"], file["number"]) for file in files] == [
-        ("s0", 3, 2),
-        ("s1", 3, 1),
-        ("s2", 3, 2),
+    rows = decisions(sum(cuts))
+    folders = [str(tmp_path_factory.mktemp(name)) for name in ("whole", "cut")]
+    pieces = [
+        rows.slice(a, b - a).combine_chunks().to_batches()[0] for a, b in pairwise(np.cumsum([0, *cuts]).tolist())
     ]
-    read = pq.read_table(tmp_path / "part-00001.parquet")
-    assert read.schema == DUPLICATE_SCHEMA
-    assert set(read["segment"].to_pylist()) == {"s1"}
-    assert read["kind"].to_pylist() == ["near", "exact", "near"]
+    whole, cut = (written(*given) for given in zip(folders, (rows.to_batches(), pieces), strict=True))
+    facts = ("kind", "place", "rows", "sha256", "number")
+    assert [[file[name] for name in facts] for file in whole] == [[file[name] for name in facts] for file in cut]
+    assert sum(file["rows"] for file in cut if file["kind"] == "members") == sum(cuts)
 
 
-def test_representative_files(tmp_path) -> None:
-    (tmp_path / "_representatives").mkdir()
-    rows = pa.table({"segment": pa.array([0, 0, 2], pa.int32()), "doc_id": ["a", "b", "c"], "cluster_size": [2, 7, 3]})
-    files = list(write_representatives(str(tmp_path), str(tmp_path), ["s0", "s1", "s2"], rows.to_batches()))
-    assert [(file["segment"], file["rows"], file["number"]) for file in files] == [("s0", 2, 7), ("s2", 1, 3)]
-    assert Layout(str(tmp_path)).parts(str(tmp_path)) == []
+def test_files_of_each_segment(tmp_path) -> None:
+    files = written(str(tmp_path), decisions(9).to_batches())
+    assert [(file["place"], file["kind"], file["rows"], file["number"]) for file in files] == [
+        (place, kind, rows, number)
+        for place in range(3)
+        for kind, rows, number in (("kept", 2, 1), ("representatives", 1, 9), ("members", 3, 0))
+    ]
+    kept = pq.read_table(files[3]["path"])
+    assert kept.schema == DUPLICATE_SCHEMA
+    (row,) = [row for row in kept.to_pylist() if row["kind"] == "near"]
+    assert (row["segment"], row["representative_segment"], row["representative_corpus"]) == ("s1", "s1", "c")
+    assert row["cluster_id"] == row["representative_id"] == "r"
+    node, root = read_membership(Layout(str(tmp_path)), files[5]["path"])
+    assert (sorted(node.tolist()), set(root.tolist())) == ([3, 4, 5], {0})
+
+
+@pytest.mark.parametrize("group", [1 << 16, 7])
+def test_what_new_decisions_do_not_speak_of_is_taken_over(tmp_path, monkeypatch, group: int) -> None:
+    monkeypatch.setattr(duplicate_files, "ROWS_PER_GROUP", group)
+    all_rows = decisions(120)
+    of_two = all_rows.filter(pa.compute.equal(all_rows.column("place"), 2))
+    for name in ("before", "after", "once"):
+        (tmp_path / name).mkdir()
+    before = written(str(tmp_path / "before"), of_two.to_batches())
+    paths = {file["kind"]: file["path"] for file in before}
+    known = [*SEGMENTS[:2], SegmentFiles("c", "s2", paths["kept"], paths["representatives"], paths["members"])]
+    changed = of_two.slice(0, 25).to_pylist()
+    for row in changed:
+        row["kind"] = SINGLE if row["kind"] == "near" else row["kind"]
+        row["cluster_size"] = 1 if row["kind"] == SINGLE else 77
+    news = pa.Table.from_pylist(changed, DECISIONS)
+    after = written(str(tmp_path / "after"), news.to_batches(), known)
+    once = written(str(tmp_path / "once"), pa.concat_tables([news, of_two.slice(25)]).to_batches())
+    assert [(file["kind"], file["sha256"], file["rows"]) for file in after] == [
+        (file["kind"], file["sha256"], file["rows"]) for file in once
+    ]
+    assert after[1]["number"] == 120
+
+
+def test_a_segment_that_nothing_repeats_any_more_has_no_files(tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    before = written(str(tmp_path), decisions(3).to_batches())
+    paths = {file["kind"]: file["path"] for file in before if file["place"] == 0}
+    rows = [row | {"kind": SINGLE, "cluster_size": 1} for row in decisions(3).to_pylist() if row["place"] == 0]
+    known = [SegmentFiles("c", "s0", paths.get("kept"), paths.get("representatives"), paths["members"])]
+    (left,) = written(str(tmp_path / "a"), pa.Table.from_pylist(rows, DECISIONS).to_batches(), known)
+    assert (left["kind"], left["rows"]) == ("members", 0)
