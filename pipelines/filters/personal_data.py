@@ -1,34 +1,10 @@
-"""Find personal data in a text and put placeholders in its place."""
+"""Put placeholders in the place of personal data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from pipelines.filters.recognizers import Recognizer, Span
+from pipelines.filters.recognizer_spans import Span, resolve
 
-
-def find(text: str, recognizers: Sequence[Recognizer], score_threshold: float) -> list[Span]:
-    """What the recognizers find with at least `score_threshold`, without overlaps, by position."""
-    found = (span for recognizer in recognizers for span in recognizer.find(text))
-    return resolve(span for span in found if span.score >= score_threshold)
-
-
-def resolve(spans: Iterable[Span]) -> list[Span]:
-    """Join overlapping spans, so that no piece of any is left over; the order given does not matter.
-
-    The joined span has the entity of the surest of them; of equally sure ones the longest; then the first by
-    name.
-    """
-    joined: list[tuple[int, int, Span]] = []
-    for span in sorted(spans):
-        if joined and span.start < joined[-1][1]:
-            start, end, best = joined[-1]
-            joined[-1] = start, max(end, span.end), min(best, span, key=_rank)
-        else:
-            joined.append((span.start, span.end, span))
-    return [Span(start, end, best.entity, best.score) for start, end, best in joined]
-
-
-def _rank(span: Span) -> tuple[float, int, str, int]:
-    return -span.score, span.start - span.end, span.entity, span.start
+__all__ = ["Span", "placeholder", "replace", "resolve"]
 
 
 def placeholder(entity: str) -> str:

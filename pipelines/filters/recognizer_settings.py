@@ -10,8 +10,9 @@ class RecognizerSettings:
     # A YAML file of recognizers (docs/personal-data.md); none: filters/recognizers.yaml, which says what runs.
     recognizers: str | None = None
     entities: tuple[str, ...] | None = None  # of those that the recognizers find; none: all of them
-    # Whose national identifiers are looked for: Presidio's country codes. Recognizers of no country always run.
-    countries: tuple[str, ...] = ("us", "uk")
+    # Whose national identifiers are looked for (Presidio's country codes, such as us); none: every country's. What
+    # belongs to no country is looked for anyway.
+    countries: tuple[str, ...] | None = None
     phone_regions: tuple[str, ...] = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR")  # Presidio's default
     phone_leniency: int = 1  # 0 possible, 1 valid, 2 and 3 grouped as usual (phonenumbers.Leniency)
     # Presidio's German numbers may have 4 digits, which makes phone numbers of years ("in 1648") and of ranges;
