@@ -7,18 +7,18 @@ it with MurmurHash3's 64-bit finaliser. The others hash its bytes, with the func
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 from pipelines.dedup.code_points import BLOCK_BYTES, SPACE, Integers, Texts, Words, decoded, ranges
 from pipelines.dedup.schemes import Parameters
 from pipelines.dedup.simplified import simplified_chunks, simplified_words
+from pipelines.dedup.xxh64 import xxh64
 
 Hashes = npt.NDArray[Any]  # unsigned, of the width that the scheme's permutations take
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
@@ -63,7 +63,7 @@ def shingles_of(texts: Texts, words: Words, parameters: Parameters) -> Shingles:
         case "datatrove" | "fineweb":
             simplified = simplified_words(texts)
             spans = runs(simplified, width, is_short_one=False)
-            return _hashed(simplified, *spans, _xxh64 if parameters.scheme == "datatrove" else _sha1_64)
+            return _hashed(simplified, *spans, xxh64 if parameters.scheme == "datatrove" else _sha1_64)
         case "datasketch" | "datasketch_legacy":
             return _hashed(words, *runs(words, width), _sha1_32)
         case "slimpajama":
@@ -124,23 +124,30 @@ def _made_powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint
 
 
 def _hashed(
-    words: Words, first: Integers, last: Integers, counts: Integers, function: Callable[[Iterable[bytes]], Hashes]
+    words: Words,
+    first: Integers,
+    last: Integers,
+    counts: Integers,
+    function: Callable[[bytes, Integers, Integers], Hashes],
 ) -> Shingles:
     """What `function` makes of the UTF-8 of each run, its words joined by single spaces."""
     data = decoded(words.codes).encode("utf-8", "surrogatepass")
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == SPACE)
     starts = np.concatenate(([0], ends[:-1] + 1))
-    bounds = zip(starts[first].tolist(), ends[last].tolist(), strict=True)
-    return Shingles(function(data[start:end] for start, end in bounds), counts)
+    return Shingles(function(data, starts[first], ends[last]), counts)
 
 
 def characters(texts: Texts, width: int) -> Shingles:
     """Runs of `width` characters of the text that SlimPajama's code makes of each: see `slim`."""
     slim_texts = [slim(texts.text(index)) for index in range(len(texts.bounds) - 1)]
     counts = np.array([max(0, len(text) - width + 1) for text in slim_texts], np.int64)
-    spans = zip(slim_texts, counts.tolist(), strict=True)
-    every = (text[at : at + width].encode("utf-8", "surrogatepass") for text, count in spans for at in range(count))
-    return Shingles(_sha1_32(every), counts)
+    text = "".join(slim_texts)
+    data = text.encode("utf-8", "surrogatepass")
+    is_first = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80
+    places = np.append(np.flatnonzero(is_first), len(data))
+    sizes = np.array([len(text) for text in slim_texts], np.int64)
+    first = ranges(np.cumsum(sizes) - sizes, counts)
+    return Shingles(_sha1_32(data, places[first], places[first + width]), counts)
 
 
 _ASCII_PUNCTUATION = dict.fromkeys(map(ord, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"))
@@ -151,22 +158,18 @@ def slim(text: str) -> str:
     return " ".join(text.lower().translate(_ASCII_PUNCTUATION).split())
 
 
-def _xxh64(data: Iterable[bytes]) -> Hashes:
-    digest = xxhash.xxh64_digest
-    return np.frombuffer(b"".join([digest(piece) for piece in data]), ">u8").astype(np.uint64)
+def _sha1_64(data: bytes, starts: Integers, ends: Integers) -> Hashes:
+    return _sha1(data, starts, ends, "<u8").astype(np.uint64)
 
 
-def _sha1_64(data: Iterable[bytes]) -> Hashes:
-    return _sha1(data, "<u8").astype(np.uint64)
+def _sha1_32(data: bytes, starts: Integers, ends: Integers) -> Hashes:
+    return _sha1(data, starts, ends, "<u4").astype(np.uint32)
 
 
-def _sha1_32(data: Iterable[bytes]) -> Hashes:
-    return _sha1(data, "<u4").astype(np.uint32)
-
-
-def _sha1(data: Iterable[bytes], kind: str) -> Hashes:
-    """The first bytes of each SHA-1."""
+def _sha1(data: bytes, starts: Integers, ends: Integers, kind: str) -> Hashes:
+    """The first bytes of the SHA-1 of each piece of `data`."""
     sha1 = hashlib.sha1
-    digests = b"".join([sha1(piece, usedforsecurity=False).digest() for piece in data])
+    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+    digests = b"".join([sha1(data[start:end], usedforsecurity=False).digest() for start, end in bounds])
     width = np.dtype(kind).itemsize
     return np.ascontiguousarray(np.frombuffer(digests, np.uint8).reshape(-1, 20)[:, :width]).view(kind).reshape(-1)

@@ -19,7 +19,7 @@ from pipelines.dedup.shingles import shingles_of
 from pipelines.schema import SIGNATURE_SCHEMA
 
 REASONS: Mapping[str, str] = {}
-LIBRARIES = ("numpy", "regex", "xxhash", "spacy")
+LIBRARIES = ("numpy", "regex", "spacy")
 _FROM_DOCUMENT = ("doc_id", "url", "warc_file", "warc_offset", "fetched_at")
 
 

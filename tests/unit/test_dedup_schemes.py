@@ -18,6 +18,7 @@ from pipelines.dedup.schemes import SCHEMES, SchemeName, parameters
 from pipelines.dedup.shingles import Shingles, slim
 from pipelines.dedup.signatures import Settings, score
 from pipelines.dedup.simplified import simplified_words, simplify
+from pipelines.dedup.xxh64 import xxh64
 from pipelines.filters.words import words
 from pipelines.schema import DOCUMENT_SCHEMA
 
@@ -134,6 +135,14 @@ def test_many_texts_are_simplified_as_one_is(texts: list[str], block_bytes: int)
 def test_simplified_words(text: str, expected: list[str]) -> None:
     (block,) = blocks(pa.array([text], pa.large_string()))
     assert simplified_words(block).joined() == [" ".join(expected)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), max_size=20))
+def test_pieces_are_hashed_as_xxhash_does(data: bytes, spans: list[tuple[int, int]]) -> None:
+    bounds = [sorted(min(place, len(data)) for place in span) for span in spans]
+    starts, ends = (np.array([bound[i] for bound in bounds], np.int64) for i in (0, 1))
+    assert xxh64(data, starts, ends).tolist() == [xxhash.xxh64_intdigest(data[start:end]) for start, end in bounds]
 
 
 def test_a_value_that_only_a_division_reduces() -> None:
