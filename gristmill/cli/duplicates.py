@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MARKS = {"equal": "│", "changed": "≠", "left": "<", "right": ">"}
 _STYLES = ("red", "green")  # of what only the left, and only the right text says
+_LINE_CHARACTERS = 2_000  # of a line that are shown
 _NARROWEST = 40  # columns: below, two texts beside each other are no help
 
 
@@ -175,7 +176,7 @@ def _row(pair: "Pair") -> tuple[Any, Any, Any]:
 
     if pair.kind == "skipped":
         return Text(f"… {counted(pair.count, 'equal line')}", style="dim"), "", ""
-    left, right = (None if line is None else _printable(line) for line in (pair.left, pair.right))
+    left, right = (None if line is None else _printable(_cut(line)) for line in (pair.left, pair.right))
     cells: list[Text] = []
     if pair.kind == "changed" and left is not None and right is not None:
         for runs, style in zip(differing_words(left, right), _STYLES, strict=True):
@@ -186,6 +187,11 @@ def _row(pair: "Pair") -> tuple[Any, Any, Any]:
         style = {"left": _STYLES[0], "right": _STYLES[1]}.get(pair.kind, "")
         cells = [Text(line or "", style=style) for line in (left, right)]
     return cells[0], Text(_MARKS[pair.kind]), cells[1]
+
+
+def _cut(line: str) -> str:
+    more = len(line) - _LINE_CHARACTERS
+    return line if more <= 0 else f"{line[:_LINE_CHARACTERS]} … {more:,} characters more"
 
 
 def _printable(text: str) -> str:

@@ -125,6 +125,15 @@ def test_a_near_duplicate_beside_its_representative(home: Layout, capsys) -> Non
     assert max(map(len, out.splitlines())) <= 140
 
 
+def test_a_line_of_any_length_is_shown_in_part(home: Layout, capsys) -> None:
+    folder = home.partition_dir("quality_filtered_documents", Partition("crawl", "00001"))
+    rows = [{"doc_id": doc_id, "text": "word " * 10_000} for doc_id in (NEAR, COPY)]
+    pq.write_table(pa.Table.from_pylist(rows, DOCUMENT_SCHEMA), f"{folder}/part-00000.parquet")
+    out = said(capsys, NEAR)
+    assert "… 47,999 characters more" in out
+    assert len(out) < 20_000
+
+
 def test_what_is_personal_or_commands_the_terminal_never_reaches_it(home: Layout, capsys) -> None:
     for arguments in ((NEAR,), (NEAR, "--context", "-1"), (NEAR, "--json"), (KEPT, "--against", NEAR), (URLS[NEAR],)):
         out = said(capsys, *arguments)
