@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from benchmarks.gold import SHARED
 from pipelines.filters import privacy
 from pipelines.filters.imports import DEEP_LEARNING, hidden
-from pipelines.filters.recognizers import Span
+from pipelines.filters.personal_data import Span
 
 NAMES = ("PERSON", "LOCATION", "ORGANIZATION")
 OURS_OF_GOLD = {"ADDRESS": "LOCATION"}

@@ -9,9 +9,8 @@ from functools import partial
 from typing import Any, Literal
 
 from pipelines.filters.fakes import fake, without_reserved
-from pipelines.filters.personal_data import placeholder, resolve
+from pipelines.filters.personal_data import Span, resolve
 from pipelines.filters.pseudonyms import key_from_environment, without_pseudonyms
-from pipelines.filters.recognizers import Span
 
 Mode = Literal["placeholder", "pseudonym", "fake"]
 StandIn = Callable[[str, str], str]
@@ -29,13 +28,14 @@ def stand_in(mode: Mode, secret_variable: str) -> StandIn:
         SettingsError: the mode needs a secret and the environment has none that will do.
     """
     if mode == "placeholder":
-        return _placeholder
+        return placeholder
     key = key_from_environment(secret_variable)
     return key.pseudonym if mode == "pseudonym" else partial(fake, key)
 
 
-def _placeholder(entity: str, value: str) -> str:
-    return placeholder(entity)
+def placeholder(entity: str, value: str = "") -> str:
+    """What stands in for a finding of that kind, as Presidio writes it: `<EMAIL_ADDRESS>`."""
+    return f"<{entity}>"
 
 
 def settled(texts: Sequence[str], find: Find) -> list[list[Span]]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gristmill.core.errors import EnvironmentProblemError
 from pipelines.filters.imports import DEEP_LEARNING, hidden
-from pipelines.filters.recognizers import Span
+from pipelines.filters.personal_data import Span
 
 NamedEntity = Literal["PERSON", "LOCATION", "ORGANIZATION"]
 SCORE = 0.85  # Presidio's, of whatever the model finds: it gives no probability of its own

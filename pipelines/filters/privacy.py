@@ -14,9 +14,10 @@ import pyarrow as pa
 from pipelines.decisions import Rule, first_failure, with_column
 from pipelines.filters.anonymise import Mode, StandIn, anonymised, settled, stand_in
 from pipelines.filters.names import NamedEntity, beside, find_names, version
+from pipelines.filters.personal_data import Span
 from pipelines.filters.pseudonyms import key_from_environment
 from pipelines.filters.recognizer_settings import RecognizerSettings
-from pipelines.filters.recognizers import Engine, Span, engine
+from pipelines.filters.recognizers import Engine, engine
 from pipelines.redacted_urls import redacted
 
 LIBRARIES = ("presidio-analyzer", "phonenumbers", "tldextract", "regex")

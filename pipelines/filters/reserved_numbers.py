@@ -42,22 +42,28 @@ _BANK = "ZZZZ"  # no bank has this identifier (ISO 9362), and no British sort co
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _ZEROS = 12  # bytes of a 20-byte public key hash; nobody can hold a key to such an address
 
+_NO_DIGIT_BEFORE, _NO_DIGIT_AFTER = r"(?<![0-9])", r"(?![0-9])"  # a fake may touch a letter, as the value did
+
 RESERVED: Mapping[str, Pattern[str]] = {
-    "EMAIL_ADDRESS": re.compile(r"(?<![\w.+-])[\w.+-]++@example\.(?:com|org|net)\b", re.IGNORECASE),
+    "EMAIL_ADDRESS": re.compile(r"(?<![\w.+-])[\w.+-]++@example\.(?:com|org|net)", re.IGNORECASE),
     "PHONE_NUMBER": re.compile(
-        r"(?:\+1 )?\b[2-9]\d{2}-555-01\d{2}\b|\+44 20 7946 0\d{3}\b|\+44 7700 900\d{3}\b"
-        r"|\+49 30 23125 \d{3}\b|\+33 6 39 98 0\d \d{2}\b"
+        rf"(?:\+1 )?{_NO_DIGIT_BEFORE}[2-9]\d\d-555-01\d\d{_NO_DIGIT_AFTER}"
+        rf"|\+(?:44 20 7946 0\d{{3}}|44 7700 900\d{{3}}|49 30 23125 \d{{3}}|33 6 39 98 0\d \d\d){_NO_DIGIT_AFTER}"
     ),
     "IP_ADDRESS": re.compile(
-        r"\b(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d{1,3}\b|\b2001:db8:[0-9a-f:]+", re.IGNORECASE
+        rf"{_NO_DIGIT_BEFORE}(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d{{1,3}}{_NO_DIGIT_AFTER}|2001:db8:[0-9a-f:]+",
+        re.IGNORECASE,
     ),
     "CREDIT_CARD": re.compile(
-        r"\b(?:" + "|".join("[ -]?".join(n) for numbers in _TEST_CARDS.values() for n in numbers) + r")\b"
+        _NO_DIGIT_BEFORE
+        + "(?:"
+        + "|".join("[ -]?".join(n) for numbers in _TEST_CARDS.values() for n in numbers)
+        + f"){_NO_DIGIT_AFTER}"
     ),
-    "IBAN_CODE": re.compile(rf"\bGB\d{{2}}[ -]?{_BANK}[ -]?0000[ -]?00(?:[ -]?\d){{8}}\b"),
-    "US_SSN": re.compile(r"\b9\d{2}[- .]?[1-4]\d[- .]?\d{4}\b"),
-    "CRYPTO": re.compile(rf"\b1{{{_ZEROS + 1}}}[{_BASE58}]{{10,20}}\b"),
-    "MAC_ADDRESS": re.compile(r"\b00[:-]00[:-]5E[:-]00[:-]53[:-][0-9A-F]{2}\b", re.IGNORECASE),
+    "IBAN_CODE": re.compile(rf"GB\d\d[ -]?{_BANK}[ -]?0000[ -]?00(?:[ -]?\d){{8}}{_NO_DIGIT_AFTER}"),
+    "US_SSN": re.compile(rf"{_NO_DIGIT_BEFORE}9\d\d[- .]?[1-4]\d[- .]?\d{{4}}{_NO_DIGIT_AFTER}"),
+    "CRYPTO": re.compile(rf"1{{{_ZEROS + 1}}}[{_BASE58}]{{10,20}}"),
+    "MAC_ADDRESS": re.compile(r"00[:-]00[:-]5E[:-]00[:-]53[:-][0-9A-F]{2}", re.IGNORECASE),
 }
 """Entity to what a stand-in of ours looks like, and what means nobody wherever it comes from."""
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from pipelines.filters import privacy
-from pipelines.filters.personal_data import replace, resolve
+from pipelines.filters.anonymise import anonymised, placeholder
+from pipelines.filters.personal_data import Span, resolve
 from pipelines.filters.privacy import REASONS, Settings
-from pipelines.filters.recognizers import Span
 
 TEXTS = {"mostly_personal_data": "jane.doe@example.org john.roe@example.org jim.poe@example.org"}
 EXAMPLES = {
@@ -96,7 +96,7 @@ def test_overlaps_leave_no_piece_and_no_order() -> None:
     for _ in range(20):
         generator.shuffle(spans)
         assert resolve(spans) == expected
-    assert replace("0123456789" * 4, expected) == "<IP_ADDRESS>0123456789<CREDIT_CARD>56789"
+    assert anonymised("0123456789" * 4, expected, placeholder) == "<IP_ADDRESS>0123456789<CREDIT_CARD>56789"
 
 
 def test_settings_are_checked() -> None:
