@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.dedup.code_points import BLOCK_BYTES, SPACE, Integers, Texts, Words, decoded, ranges
+from pipelines.dedup.code_points import BLOCK_BYTES, SPACE, Codes, Integers, Texts, Words, decoded, ranges
 from pipelines.dedup.schemes import Parameters
 from pipelines.dedup.simplified import simplified_chunks, simplified_words
 from pipelines.dedup.xxh64 import xxh64
@@ -23,6 +23,7 @@ from pipelines.dedup.xxh64 import xxh64
 Hashes = npt.NDArray[Any]  # unsigned, of the width that the scheme's permutations take
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 _WORD = 1 << 64
+_AT_ONCE = 1 << 15  # shingles; a usual block has fewer, a text of megabytes is gone through in steps
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,19 @@ def runs(words: Words, width: int, *, is_short_one: bool = True) -> tuple[Intege
 
 def polynomial(words: Words, first: Integers, last: Integers, counts: Integers) -> Shingles:
     """64-bit hashes of the text between the start of word first[i] and the end of word last[i]."""
-    powers, inverses = _powers(len(words.codes))
-    sums = np.zeros(len(words.codes) + 1, np.uint64)
-    np.cumsum(words.codes * powers, out=sums[1:])
-    starts = words.starts[first]
-    hashes = (sums[words.ends[last]] - sums[starts]) * inverses[starts]
-    return Shingles(_mixed64(hashes), counts)
+    starts, ends = words.starts[first], words.ends[last]
+    windows = [slice(at, at + _AT_ONCE) for at in range(0, len(starts), _AT_ONCE)]
+    hashes = [_polynomials(words.codes, starts[own], ends[own]) for own in windows]
+    return Shingles(np.concatenate(hashes) if hashes else np.empty(0, np.uint64), counts)
+
+
+def _polynomials(codes: Codes, starts: Integers, ends: Integers) -> npt.NDArray[np.uint64]:
+    """Of codes[starts[i] : ends[i]], both rising."""
+    codes, starts, ends = codes[starts[0] : ends[-1]], starts - starts[0], ends - starts[0]
+    powers, inverses = _powers(len(codes))
+    sums = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum(codes * powers, out=sums[1:])
+    return _mixed64((sums[ends] - sums[starts]) * inverses[starts])
 
 
 def _mixed64(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -168,8 +176,11 @@ def _sha1_32(data: bytes, starts: Integers, ends: Integers) -> Hashes:
 
 def _sha1(data: bytes, starts: Integers, ends: Integers, kind: str) -> Hashes:
     """The first bytes of the SHA-1 of each piece of `data`."""
-    sha1 = hashlib.sha1
-    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
-    digests = b"".join([sha1(data[start:end], usedforsecurity=False).digest() for start, end in bounds])
-    width = np.dtype(kind).itemsize
-    return np.ascontiguousarray(np.frombuffer(digests, np.uint8).reshape(-1, 20)[:, :width]).view(kind).reshape(-1)
+    sha1, width = hashlib.sha1, np.dtype(kind).itemsize
+    pieces = [np.empty(0, kind)]
+    for at in range(0, len(starts), _AT_ONCE):
+        bounds = zip(starts[at : at + _AT_ONCE].tolist(), ends[at : at + _AT_ONCE].tolist(), strict=True)
+        digests = b"".join([sha1(data[start:end], usedforsecurity=False).digest() for start, end in bounds])
+        firsts = np.ascontiguousarray(np.frombuffer(digests, np.uint8).reshape(-1, 20)[:, :width])
+        pieces.append(firsts.view(kind).reshape(-1))
+    return np.concatenate(pieces)
