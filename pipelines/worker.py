@@ -180,10 +180,17 @@ def describe(stage_row: Stage, key: str, report: dict[str, Any]) -> str:
     if stage_row.kind == "cluster":
         return (
             f"{stage_row.name} {key}: {report['rows_in']:,} documents, {report['clusters']:,} clusters, "
-            f"{report['exact']:,} exact and {report['near']:,} near duplicates"
+            f"{report['exact']:,} exact and {report['near']:,} near duplicates{_compared(report)}"
         )
     rejected = sum(report.get("rows_rejected", {}).values())
     return f"{stage_row.name} {key}: {report['rows_in']:,} in = {report['rows_kept']:,} kept + {rejected:,} rejected"
+
+
+def _compared(report: dict[str, Any]) -> str:
+    tally = report.get("tally", {})
+    if "documents_new" not in tally:
+        return ""
+    return f"; {tally['documents_new']:,} documents were new, {tally['documents_known']:,} known"
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout
 from pipelines.commit import unfinished_name
-from pipelines.dedup.state_damage import reading_state
 from pipelines.dedup.band_keys import Int64s, Keys, concatenate, is_exact, nothing
+from pipelines.dedup.state_damage import reading_state
 
 KEYS_IN_MEMORY = 1 << 20  # of a run, a range or a lookup: about 100 MB while they are sorted
 GROUP_KEYS = 4096  # of a row group: 64 kB to read for one key that is looked up

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout
-from pipelines.dedup.state_damage import reading_state
 from pipelines.dedup.membership import read_membership, write_membership
+from pipelines.dedup.state_damage import reading_state
 from pipelines.parts import PartWriter
 from pipelines.schema import DUPLICATE_SCHEMA
 

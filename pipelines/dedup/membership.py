@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout
-from pipelines.dedup.state_damage import reading_state
 from pipelines.dedup.band_index import EDGE_SCHEMA
+from pipelines.dedup.state_damage import reading_state
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
