@@ -114,9 +114,8 @@ def write_repeated_paragraphs(
     rows = spark.range(0, len(parts), 1, max(len(parts), 1)).mapInArrow(read, _ROW_SCHEMA)
     # What is settled within its part is spread over the parts, so that no paragraph makes one task the longest.
     origin = f.when(f.col("is_settled"), f.col("part")).otherwise(-1)
-    place = f.row_number().over(
-        Window.partitionBy("hash", origin).orderBy("standing", "segment", "line")  # the same whoever asks
-    )
+    # A rank: a record that lies in two parts of one segment is one document, which can't keep and lose a paragraph.
+    place = f.rank().over(Window.partitionBy("hash", origin).orderBy("standing", "segment", "line"))
     lost = (
         rows.withColumn("place", place)
         .where("(is_settled OR place > 1)")
@@ -167,11 +166,13 @@ def paragraph_rows(root: str, part: Source, index: int, min_characters: int) -> 
     order = np.argsort(np.argsort(np.array(list(standing.values()), object))) if standing else np.empty(0, np.int64)
     owners: list[npt.NDArray[np.int32]] = []
     pieces: list[Paragraphs] = []
+    seen: set[int] = set()
     with reading(part.text), layout.fs.open(part.text, "rb") as file:
         for batch in pq.ParquetFile(cast(Any, file)).iter_batches(_READ_ROWS, columns=["doc_id", "text"]):
             places: Any = pc.index_in(batch.column("doc_id"), keys)
             for place, text in zip(places.to_pylist(), batch.column("text").to_pylist(), strict=True):
-                if place is not None and text:
+                if place is not None and text and place not in seen:
+                    seen.add(place)  # twice in one part it is one document too
                     pieces.append(paragraphs(text, min_characters))
                     owners.append(np.full(len(pieces[-1].lines), place, np.int32))
     if not pieces:
@@ -260,5 +261,5 @@ def _documents(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, str, li
         for row in zip(*(batch.column(name).to_pylist() for name in ("segment", "doc_id", "line", "hash")), strict=True)
     )
     for (segment, doc_id), group in groupby(rows, key=lambda row: row[:2]):
-        members = list(group)
-        yield segment, doc_id, [row[2] for row in members], [row[3] for row in members]
+        lines = dict(row[2:] for row in group)  # once each, where a record lies in two parts
+        yield segment, doc_id, list(lines), list(lines.values())

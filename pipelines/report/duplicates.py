@@ -80,7 +80,8 @@ def find_documents(layout: Layout, asked: str, corpus: str | None = None) -> lis
         found = [member_of(p, row) for p, row in _signed(layout, partitions, by, beginning(asked))]
     if not found:
         raise _unknown(layout, asked, by, corpus)
-    return sorted(found, key=lambda m: (m.corpus, m.fetched_at or "", m.segment, m.doc_id))
+    once = {member.key: member for member in found}.values()  # a record may lie in one segment twice
+    return sorted(once, key=lambda m: (m.corpus, m.fetched_at or "", m.segment, m.doc_id))
 
 
 def cluster_of(
@@ -245,7 +246,7 @@ def _warnings(layout: Layout, document: Member, report: dict[str, Any], size: in
             f"the clusters are of other signatures than there are now: "
             f"run `gristmill run {document.corpus} --through {CLUSTERS}`"
         )
-    if found != size:
+    if found != size and report.get("compared_with"):
         made.append(
             f"{size} documents were in the cluster and {found} are found now: clusters of other corpora were made at "
             f"another time; run each corpus again `--through {CLUSTERS}`"

@@ -126,3 +126,29 @@ def test_the_same_paragraphs_go_whatever_the_sharding(spark, tmp_path: Path, pre
         spark, layout, again, "crawl", every, duplicates=duplicates, preferred_corpora=preferred, min_characters=10
     )
     assert repeated == files
+
+
+def test_a_record_that_lies_there_twice_is_one_document(spark, tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    partition = Partition("books", "00000")
+    copy = {
+        "doc_id": "a",
+        "text": "shared by both\nonly here\nshared by both",
+        "content_hash": b"a" * 16,
+        "quality": 2.0,
+    }
+    other = {"doc_id": "b", "text": "another\nshared by both", "content_hash": b"b" * 16, "quality": 1.0}
+    for number, rows in enumerate(([copy, copy], [other, copy])):
+        for asset, schema in (
+            ("quality_filtered_documents", DOCUMENT_SCHEMA),
+            ("minhash_signatures", SIGNATURE_SCHEMA),
+        ):
+            folder = layout.partition_dir(asset, partition)
+            layout.fs.makedirs(folder, exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(rows, schema), f"{folder}/part-{number:05d}.parquet")
+            layout.write_json(f"{folder}/report.json", {})
+    out = layout.join("out")
+    (file,) = write_repeated_paragraphs(spark, layout, out, "books", [partition], duplicates={})
+    lost = {row["doc_id"]: row["lines"] for row in pq.read_table(repeated_path(out, 0)).to_pylist()}
+    assert lost == {"a": [2], "b": [1]}
+    assert file["number"] == 2
