@@ -22,9 +22,9 @@ def minhash_signatures(context: dg.AssetExecutionContext, workers: Workers) -> d
 compared_corpora = dg.AssetSpec(
     COMPARED,
     description=(
-        "What the clusters of a corpus depend on beyond the corpus itself: with `scope: all`, the signatures of every "
-        "other corpus. Observed, not materialized: it changes when another corpus is added, rebuilt with other "
-        "content, or removed."
+        "All signatures that the clusters of a corpus depend on: its own and, with `scope: all`, those of every other "
+        "corpus. Observed, not materialized: it changes when one of them is added, made again with other content, or "
+        "removed."
     ),
     group_name="dedup",
     kinds={"python"},

@@ -8,10 +8,12 @@ from typing import Any, cast
 import dagster as dg
 
 from gristmill.core.layout import Layout, Partition
+from pipelines.report.personal_data_rates import rates
 from pipelines.stages import Stage
 
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 200
+MOST_TALLIES = 40  # of one partition that are shown as numbers over time; more stay together in one table
 TEXT_ASSETS = frozenset({"clean_documents"})  # before privacy, a preview may not show page text
 _PREVIEW_COLUMNS = ("doc_id", "url", "language", "language_score", "quality", "pii_total", "text")
 _IDENTITY = ("fingerprint", "stage", "asset", "corpus", "segment")  # the page says it already
@@ -30,8 +32,15 @@ def partition_metadata(layout: Layout, stage: Stage, partition: Partition, repor
     if rejected:
         found["reasons"] = reasons_table(stage.name, rejected)
         found["quarantine"] = dg.MetadataValue.path(layout.quarantine_dir(stage.name, partition))
-    if report.get("tally"):
-        found["tally"] = dg.MetadataValue.json(report["tally"])
+    tally = cast(dict[str, int], report.get("tally") or {})
+    if tally:
+        found["tally"] = dg.MetadataValue.json(tally)
+    if len(tally) <= MOST_TALLIES:
+        found |= {f"tally/{name}": count for name, count in tally.items() if name not in found}
+    if stage.name == "clean_documents":
+        found |= {f"pii_per_1000/{entity}": round(rate, 3) for entity, rate in rates(report).items()}
+    if stage.kind == "cluster":
+        found |= cluster_metadata(layout, partition, report)
     if stage.kind in ("map", "cluster"):
         found |= preview(layout, stage.name, partition)
     found["folder"] = dg.MetadataValue.path(layout.partition_dir(stage.name, partition))
@@ -39,6 +48,20 @@ def partition_metadata(layout: Layout, stage: Stage, partition: Partition, repor
     found["reused"] = bool(report.get("is_reused", False))
     if "is_redecided" in report:
         found["decided again"] = bool(report["is_redecided"])
+    return found
+
+
+def cluster_metadata(layout: Layout, partition: Partition, report: Mapping[str, Any]) -> Metadata:
+    """What was compared with what, and how large the clusters are."""
+    from pipelines.report.cluster_sizes import cluster_size_plot, cluster_sizes
+
+    found: Metadata = {}
+    others = cast(dict[str, Any], report.get("compared_with") or {})
+    if report.get("scope"):
+        found["compared_with"] = ", ".join(sorted(others)) or "no other corpus"
+    sizes = cluster_sizes(layout, partition)
+    if sizes:
+        found["cluster_sizes"] = picture(cluster_size_plot(sizes, f"Clusters of {partition.corpus}"), "cluster sizes")
     return found
 
 

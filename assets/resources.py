@@ -119,7 +119,7 @@ class Workers(dg.ConfigurableResource[Any]):
             settings = resolve(row.settings_class, row.name, layout.root, self.settings_file, given, own)
         except GristmillError as error:
             raise dg.Failure(one_line(error), allow_retries=False) from None
-        return getattr(settings, "scope", "corpus")
+        return settings.scope
 
     @property
     def _master_arguments(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from gristmill.core.settings import SECTIONS
 from pipelines.crawl.download import DownloadSettings
+from pipelines.report import personal_data_rates
 from pipelines.report.settings_page import render
 from pipelines.spark.settings import SparkSettings
 from pipelines.stages import BY_NAME
@@ -10,6 +11,7 @@ from training import arguments
 _OTHERS: dict[str, type] = {
     "spark": SparkSettings,
     "downloads": DownloadSettings,
+    "personal_data_checks": personal_data_rates.Settings,
     "training_plan": arguments.PlanSettings,
     "pretrained_model": arguments.PretrainSettings,
     "instruction_dataset": arguments.InstructionSettings,

@@ -40,6 +40,7 @@ SECTIONS = (
     "duplicate_clusters",
     "deduplicated_documents",
     "clean_documents",
+    "personal_data_checks",
     "tokenizer",
     "token_shards",
     "training_mixture",

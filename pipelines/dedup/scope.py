@@ -11,7 +11,6 @@ from pipelines.segments import live_segments
 
 Scope = Literal["corpus", "all"]
 SOURCE = "minhash_signatures"
-ALONE = "alone"  # the version of what a corpus is compared with where that is nothing, whatever other corpora do
 
 Reports = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Corpus to segment to the committed report of its signatures."""
@@ -53,12 +52,14 @@ def compared_with(layout: Layout, corpus: str, scope: Scope, signed: Reports | N
 
 
 def compared_version(layout: Layout, corpus: str, scope: Scope, signed: Reports | None = None) -> str:
-    """Changes when the signatures that `corpus` is compared with do, and not when they are made again alike.
+    """Changes when any signatures do that the clusters of `corpus` depend on, and not when they are made again alike.
 
-    Arguments as `compared_with`; ALONE where it is compared with nothing.
+    Arguments as `compared_with`; here the segments of `corpus` count too.
     """
+    reports = signed_corpora(layout) if signed is None else signed
+    compared = {corpus: reports.get(corpus, {}), **compared_with(layout, corpus, scope, reports)}
     contents = {
-        other: {segment: content_version(SOURCE, report) for segment, report in segments.items()}
-        for other, segments in compared_with(layout, corpus, scope, signed).items()
+        name: {segment: content_version(SOURCE, report) for segment, report in segments.items()}
+        for name, segments in compared.items()
     }
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32] if contents else ALONE
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32]

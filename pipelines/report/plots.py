@@ -23,7 +23,7 @@ Point = tuple[int, float]  # (step, loss in nats per token)
 def funnel_plot(funnel: Funnel) -> bytes:
     """Documents kept and rejected by each stage that is done, as horizontal bars from the first stage down."""
     rows = [row for row in funnel.stages if row.segments_done]
-    figure, axes = _canvas(8.0, 1.4 + 0.42 * len(rows))
+    figure, axes = canvas(8.0, 1.4 + 0.42 * len(rows))
     kept = [row.documents_kept for row in rows]
     rejected = [row.documents_rejected for row in rows]
     names = [row.stage.replace("_", " ") for row in rows]
@@ -39,7 +39,7 @@ def funnel_plot(funnel: Funnel) -> bytes:
     axes.set_title(f"What each stage kept of {funnel.corpus}", loc="left", fontsize=11)
     if rows:
         figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def language_plot(languages: Mapping[str, int], title: str) -> bytes:
@@ -51,7 +51,7 @@ def language_plot(languages: Mapping[str, int], title: str) -> bytes:
         rest = ranked[_MOST_LANGUAGES:]
         shown.append((f"{len(rest)} others", sum(count for _, count in rest)))
     total = sum(languages.values()) or 1
-    figure, axes = _canvas(8.0, 1.2 + 0.32 * len(shown))
+    figure, axes = canvas(8.0, 1.2 + 0.32 * len(shown))
     shares = [100 * count / total for _, count in shown]
     axes.barh([name for name, _ in shown], shares, color=GREEN)
     widest = max(shares, default=1.0)
@@ -61,12 +61,12 @@ def language_plot(languages: Mapping[str, int], title: str) -> bytes:
     axes.set_xlim(0, widest * (1 + 1.3 * _EDGE))
     axes.set_xlabel("share of documents (%)")
     axes.set_title(title, loc="left", fontsize=11)
-    return _png(figure)
+    return png(figure)
 
 
 def loss_plot(training: Sequence[Point], heldout: Sequence[Point], title: str) -> bytes:
     """Training loss as a line, held-out loss as points, over optimizer steps."""
-    figure, axes = _canvas(8.0, 3.6)
+    figure, axes = canvas(8.0, 3.6)
     if training:
         axes.plot(*zip(*training, strict=True), color=BLUE, linewidth=1.2, label="training")
     if heldout:
@@ -79,10 +79,10 @@ def loss_plot(training: Sequence[Point], heldout: Sequence[Point], title: str) -
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss (nats per token)")
     axes.set_title(title, loc="left", fontsize=11)
-    return _png(figure)
+    return png(figure)
 
 
-def _canvas(width: float, height: float) -> tuple["Figure", Any]:
+def canvas(width: float, height: float) -> tuple["Figure", Any]:
     """A figure in inches that belongs to no global state: reports may be drawn in several threads."""
     from matplotlib.figure import Figure
 
@@ -92,10 +92,10 @@ def _canvas(width: float, height: float) -> tuple["Figure", Any]:
     return figure, axes
 
 
-def _png(figure: "Figure") -> bytes:
+def png(figure: "Figure") -> bytes:
+    """`figure` as PNG: the same numbers give the same bytes with any matplotlib of one minor version."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
-    # No software version inside: the same numbers give the same bytes with any matplotlib of one minor version.
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # no software version inside
     return buffer.getvalue()

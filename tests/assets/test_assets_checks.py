@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from assets.across import all_are_kept
 from assets.checks import (
     documents_are_there,
     loss_fell,
@@ -17,9 +18,11 @@ from assets.checks import (
     rows_add_up,
 )
 from assets.counts import balance, rows_of
+from assets.personal_data import nothing_drifted, nothing_is_left
 from assets.resources import Workers, newest
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
+from pipelines.report.personal_data_rates import Settings
 from pipelines.stages import stage
 
 CELL = Partition("books", "00000")
@@ -112,3 +115,62 @@ def test_an_adapter_must_come_back_as_it_was() -> None:
     assert reloads({"heldout_loss_last": 2.0, "heldout_loss_reloaded": 2.0001}).passed
     assert not reloads({"heldout_loss_last": 2.0, "heldout_loss_reloaded": 2.1}).passed
     assert not reloads({"heldout_loss_last": 2.0}).passed
+
+
+def clean(layout: Layout, partition: Partition, texts: list[str], **tally: int) -> None:
+    folder = Path(layout.partition_dir("clean_documents", partition))
+    folder.mkdir(parents=True)
+    ids = [f"{index:032x}" for index in range(len(texts))]
+    pq.write_table(pa.table({"doc_id": ids, "text": texts}), folder / "part-00000.parquet")
+    report = {"rows_kept": len(texts), "settings": {}, "tally": tally}
+    layout.write_json(str(folder / "report.json"), report)
+
+
+def test_what_was_left_in_is_counted_and_never_shown(layout: Layout) -> None:
+    clean(layout, CELL, ["Write to <EMAIL_ADDRESS>.", "Nothing here."])
+    assert nothing_is_left(layout, [CELL], Settings()).passed
+    leaking = Partition("books", "00001")
+    clean(layout, leaking, ["Nothing.", "Write to jane.roe@example.org or john@example.org today."])
+    result = nothing_is_left(layout, [CELL, leaking], Settings())
+    assert not result.passed
+    assert "2 EMAIL_ADDRESS left among 4 documents that were read again, such as in 000" in str(result.description)
+    assert "run `gristmill run books --through clean_documents --force`" in str(result.description)
+    assert result.metadata["left/email_address"].value == 2  # type: ignore[index]
+    assert "example.org" not in str(result)
+
+
+def test_a_segment_with_far_more_of_a_type_warns(layout: Layout) -> None:
+    cells = [Partition("books", f"{index:05d}") for index in range(5)]
+    for index, cell in enumerate(cells):
+        clean(layout, cell, ["text"] * 100, pii_email_address=200 if index == 4 else 10, pii_total=0)
+    result = nothing_drifted(layout, cells, Settings())
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert str(result.description).startswith(
+        "books|00004: email_address 2,000.0 per 1,000 documents, usual are 100.0: look at its documents"
+    )
+    assert result.metadata["highest_per_1000/email_address"].value == 2000  # type: ignore[index]
+    assert nothing_drifted(layout, cells[:4], Settings()).passed
+
+
+def clusters(layout: Layout, corpus: str, *rows: tuple[str, str, str]) -> None:
+    """Duplicates of `corpus` as (doc_id, corpus and id of the representative)."""
+    folder = Path(layout.partition_dir("duplicate_clusters", Partition(corpus)))
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("doc_id", "representative_corpus", "representative_id")
+    columns = {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)}
+    pq.write_table(pa.table(columns), folder / "part-00000.parquet")
+    layout.write_json(str(folder / "report.json"), {"settings": {"scope": "all"}})
+
+
+def test_what_stands_for_a_duplicate_elsewhere_is_not_rejected_there(layout: Layout) -> None:
+    books, news = Partition("books"), Partition("news")
+    clusters(layout, "books", ("b1", "books", "b2"))
+    clusters(layout, "news", ("n1", "books", "b2"), ("n2", "news", "n3"), ("n4", "gone", "g1"))
+    result = all_are_kept(layout, [books, news])
+    assert result.passed
+    assert result.metadata["representatives_elsewhere"].value == 2  # type: ignore[index]
+    clusters(layout, "books", ("b2", "news", "n1"))
+    result = all_are_kept(layout, [news])
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "1 documents of books, such as b2, stand for duplicates in news and are rejected" in str(result.description)
+    assert "preferred_corpora" in str(result.description)
