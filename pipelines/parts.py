@@ -3,10 +3,11 @@
 import contextlib
 import hashlib
 import json
+import platform
 import posixpath
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, cast
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gristmill.core.errors import EnvironmentProblemError
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.settings import build
 from pipelines.commit import unfinished_name
@@ -44,6 +46,7 @@ class PartTask:
     known: str = ""  # the signals part of a run before that measured the same way
     known_sha256: str = ""
     also: Sequence[str] = ()  # further crawl files whose documents go to the same part
+    facts: dict[str, str] = field(default_factory=dict[str, str])  # of the stage, where the run was planned
 
     def to_json(self) -> str:
         """The task as one line."""
@@ -160,6 +163,8 @@ def run_part(task: PartTask) -> PartResult:
     """Read, score or recall, decide, edit, write: the whole of a map stage for one part."""
     module = stage(task.stage).load()
     settings = build(module.Settings, task.settings, f"settings of {task.stage}")
+    if task.facts:
+        _check_facts(task, module.facts(settings))
     layout = task.layout
     cpu_seconds = getattr(module, "cpu_seconds", time.process_time)
     started = cpu_seconds()
@@ -196,6 +201,16 @@ def run_part(task: PartTask) -> PartResult:
     result.cpu_seconds = cpu_seconds() - started
     heartbeat.done(result.rows_in)
     return result
+
+
+def _check_facts(task: PartTask, here: Mapping[str, str]) -> None:
+    """Another secret or library on one machine of a cluster would go unseen, and its parts would be other ones."""
+    differing = [name for name, value in task.facts.items() if here.get(name) != value]
+    if differing:
+        raise EnvironmentProblemError(
+            f"{task.stage}: the {differing[0]} on {platform.node()} is not that of the machine that planned the run; "
+            "give every machine the same"
+        )
 
 
 def _quarantine_rows(stage_name: str, scored: pa.RecordBatch, verdict: pa.RecordBatch) -> pa.RecordBatch:

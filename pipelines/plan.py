@@ -85,9 +85,10 @@ def plan(layout: Layout, stage_row: Stage, partition: Partition, settings: Any, 
         raise SettingsError(f"{stage_row.name} works on segments: give --partition '{partition.corpus}|SEGMENT'")
     module, plain = stage_row.load(), to_plain(settings)
     files = content_hashes(layout, module, stage_row.name, settings)
-    if hasattr(module, "facts"):
-        files |= module.facts(settings)
+    facts: dict[str, str] = module.facts(settings) if hasattr(module, "facts") else {}
+    files |= facts
     tasks, inputs = _tasks(layout, stage_row, partition, plain)
+    tasks = tuple(replace(task, facts=facts) for task in tasks)
     committed = layout.report(stage_row.name, partition)
     made = Plan(
         stage_row,

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from assets.metadata import partition_metadata
+from gristmill.core.errors import EnvironmentProblemError
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.settings import build, to_plain
 from pipelines.crawl.corpora import add_corpus
+from pipelines.filters import privacy
 from pipelines.filters.residue import rescan
 from pipelines.parts import PartTask, run_part
 from pipelines.redacted_urls import redacted
@@ -161,6 +163,21 @@ def test_the_second_look(tmp_path: Path) -> None:
     assert dirty.found == {"EMAIL_ADDRESS": 1, "IP_ADDRESS": 1, "URL": 1}
     assert dirty.doc_ids == (table.column("doc_id")[0].as_py(),)
     assert MARK not in repr(dirty)
+
+
+def test_a_machine_with_another_secret_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRISTMILL_PSEUDONYM_SECRET", "3f9a0c5b7d1e8a2f4c6b9d0e7a1f5c8b")
+    settings = privacy.Settings(mode="pseudonym")
+    planned = privacy.facts(settings)
+    monkeypatch.setenv("GRISTMILL_PSEUDONYM_SECRET", "another: 3f9a0c5b7d1e8a2f4c6b9d0e7a1f5c8b")
+    source = tmp_path / "part-00000.parquet"
+    pq.write_table(pa.table({"text": ["x"]}), source)
+    task = PartTask(
+        "clean_documents", str(tmp_path), "c", "00000", str(source), source.name, str(tmp_path), to_plain(settings),
+        facts=planned,
+    )  # fmt: skip
+    with pytest.raises(EnvironmentProblemError, match=r"check value of the secret on .* is not that"):
+        run_part(PartTask.from_json(task.to_json()))
 
 
 @pytest.mark.parametrize(
