@@ -1,0 +1,66 @@
+"""What is the same content, and with which corpora one is compared."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gristmill.core.layout import Layout, Partition
+from pipelines.contents import content_version
+from pipelines.dedup.scope import Scope, compared_version, compared_with, signed_corpora
+
+SIGNATURES = "minhash_signatures"
+
+
+def report(content: str, fingerprint: str = "f", **settings: Any) -> dict[str, Any]:
+    file = {"name": "part-00000.parquet", "rows": 3, "bytes": 9, "kind": "kept", "sha256": content}
+    return {"fingerprint": fingerprint, "files": [file], "settings": settings}
+
+
+def sign(layout: Layout, key: str, *given: str, **settings: Any) -> None:
+    folder = layout.partition_dir(SIGNATURES, Partition.parse(key))
+    layout.write_json(f"{folder}/report.json", report(*given, **settings))
+
+
+def test_content_is_bytes_and_not_how_they_came_about() -> None:
+    assert content_version("clean_documents", report("a", "f")) == content_version("clean_documents", report("a", "g"))
+    assert content_version("clean_documents", report("a")) != content_version("clean_documents", report("b"))
+    assert content_version("clean_documents", report("a")) == content_version("clean_documents", report("a", bands=7))
+    assert content_version(SIGNATURES, report("a")) != content_version(SIGNATURES, report("a", bands=7))
+    several = {"files": [{"name": name, "sha256": name} for name in "ab"]}
+    turned = {"files": several["files"][::-1]}
+    assert content_version("clean_documents", several) == content_version("clean_documents", turned)
+    assert content_version("x", {"fingerprint": "f"}) != content_version("x", {"fingerprint": "g"})
+
+
+def test_only_corpora_that_are_signed_alike_are_compared(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    for key, bands in (
+        ("books|00000", 14),
+        ("news|00000", 14),
+        ("news|00001", 14),
+        ("wiki|00000", 14),
+        ("wiki|00001", 7),
+    ):
+        sign(layout, key, key, bands=bands)
+    signed = signed_corpora(layout)
+    assert {name: sorted(segments) for name, segments in compared_with(layout, "books", "all", signed).items()} == {
+        "news": ["00000", "00001"]
+    }
+    assert compared_with(layout, "books", "corpus") == {}
+    assert sorted(compared_with(layout, "new", "all")) == ["books", "news", "wiki"]
+
+
+@pytest.mark.parametrize(("scope", "is_other"), [("all", True), ("corpus", False)])
+def test_another_corpus_counts_only_in_scope(tmp_path: Path, scope: Scope, is_other: bool) -> None:
+    layout = Layout(str(tmp_path))
+    sign(layout, "books|00000", "a")
+    sign(layout, "news|00000", "b")
+    before = compared_version(layout, "books", scope)
+    sign(layout, "news|00000", "b", "made again")
+    assert compared_version(layout, "books", scope) == before
+    sign(layout, "news|00000", "c")
+    assert (compared_version(layout, "books", scope) != before) == is_other
+    sign(layout, "news|00000", "b")
+    sign(layout, "books|00000", "d")
+    assert compared_version(layout, "books", scope) != before
