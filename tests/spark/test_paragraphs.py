@@ -11,9 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.core.layout import Layout, Partition
+from gristmill.core.progress import Reporter
+from pipelines.dedup import clusters
 from pipelines.dedup.paragraph_files import repeated_path, write_repeated_paragraphs
 from pipelines.dedup.paragraphs import paragraphs
+from pipelines.plan import plan
 from pipelines.schema import DOCUMENT_SCHEMA, DUPLICATE_SCHEMA, SIGNATURE_SCHEMA
+from pipelines.segments import live_segments
+from pipelines.spark.run import run_map_stage
+from pipelines.stages import stage
 
 pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 Document = dict[str, Any]
@@ -152,3 +158,35 @@ def test_a_record_that_lies_there_twice_is_one_document(spark, tmp_path: Path) -
     lost = {row["doc_id"]: row["lines"] for row in pq.read_table(repeated_path(out, 0)).to_pylist()}
     assert lost == {"a": [2], "b": [1]}
     assert file["number"] == 2
+
+
+def test_from_clusters_to_texts(spark, tmp_path: Path) -> None:
+    """Settings to files to texts: afterwards no paragraph is there twice, and none is lost, over both corpora."""
+    layout = Layout(str(tmp_path))
+    rows = [row | {"is_duplicate": False} for row in documents(40, 9)]
+    every = [p for p in write(layout, rows, 4, 1, 2) if p.segment == "00000"]
+    for partition in every:
+        for asset in ("quality_filtered_documents", "minhash_signatures"):
+            report = {"fingerprint": partition.key, "rows_kept": 0, "settings": {"scheme": "gristmill"}, "files": []}
+            layout.write_json(f"{layout.partition_dir(asset, partition)}/report.json", report)
+    for partition in live_segments(layout, "minhash_signatures"):
+        if partition not in every:
+            layout.fs.rm(layout.partition_dir("minhash_signatures", partition), recursive=True)
+    how = clusters.Settings(scope="all", repeated_paragraphs=True, paragraph_min_characters=10)
+    texts: list[str] = []
+    stage_row = stage("deduplicated_documents")
+    for partition in every:
+        report = clusters.run(spark, layout, Partition(partition.corpus), how, Reporter())
+        assert report["repeated_paragraphs"] > 10
+        made = run_map_stage(
+            spark, layout, [plan(layout, stage_row, partition, stage_row.settings_class())], Reporter()
+        )
+        (numbers,) = made.values()
+        assert numbers["tally"]["repeated_paragraphs"] == report["repeated_paragraphs"]
+        assert numbers["rows_in"] == numbers["rows_kept"] + sum(numbers["rows_rejected"].values())
+        for path in layout.parts(layout.partition_dir("deduplicated_documents", partition)):
+            texts += pq.read_table(path).column("text").to_pylist()
+    after = [value for text in texts for value in paragraphs(text, 10).hashes.tolist()]
+    before = {value for row in rows for value in paragraphs(row["text"], 10).hashes.tolist()}
+    assert len(after) == len(set(after))
+    assert set(after) == before
