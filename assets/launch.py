@@ -198,6 +198,7 @@ def _run_phase(
         instance=instance,
         run_config={**config, "loggers": loggers},
         asset_selection=[dg.AssetKey(name) for name in chosen],
+        partition_key=one_partition(phase, corpus),
         tags={
             **tags,
             **partition_tags(phase, corpus),
@@ -219,14 +220,24 @@ def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
     return any(error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__ for error in failed)
 
 
+def one_partition(phase: Phase, corpus: Corpus) -> str | None:
+    """The key of the partition that is all of `corpus`, where one is.
+
+    A range of one is the same work, but Dagster asks its database 104 times whether the ends of the range are there.
+    """
+    if phase.grid == "corpus":
+        return corpus.name
+    is_one = phase.grid == "segments" and len(corpus.segments) == 1
+    return f"{corpus.name}|{corpus.segments[0]}" if is_one else None
+
+
 def partition_tags(phase: Phase, corpus: Corpus) -> dict[str, str]:
-    """The tags that make a run cover all of `corpus` at once."""
-    if phase.grid == "none":
+    """The tags that make a run cover all of `corpus` at once, where that is more than one partition."""
+    if phase.grid != "segments" or one_partition(phase, corpus) is not None:
         return {}
-    first, last = corpus.name, corpus.name
-    if phase.grid == "segments":  # Dagster keeps segments in the order they were added, which is by number
-        first, last = f"{corpus.name}|{corpus.segments[0]}", f"{corpus.name}|{corpus.segments[-1]}"
-    return {RANGE_START_TAG: first, RANGE_END_TAG: last}
+    # Dagster keeps segments in the order they were added, which is by number.
+    ends = (f"{corpus.name}|{corpus.segments[0]}", f"{corpus.name}|{corpus.segments[-1]}")
+    return dict(zip((RANGE_START_TAG, RANGE_END_TAG), ends, strict=True))
 
 
 def failure_line(result: dg.ExecuteInProcessResult) -> str:

@@ -2,22 +2,24 @@
 
 Opening an instance for the first time costs three CPU-seconds, and until somebody does there is nobody to offer
 partitions to. So `gristmill corpus add` leaves a note in the instance's home, and what opens the instance first, be it
-`gristmill run`, `gristmill dev` or the code location of a plain `dagster dev` or `dg launch`, offers all that is known.
+`gristmill run`, `gristmill dev` or the code location of a plain `dagster dev` or `dg launch`, offers what is noted.
 """
 
+import contextlib
+import json
 import os
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gristmill.core.errors import SettingsError
+from gristmill.core.errors import CorpusError, SettingsError
 from gristmill.core.layout import Layout, storage_error
 
 if TYPE_CHECKING:
     import dagster as dg
 
 HOME_VARIABLE = "DAGSTER_HOME"
-NOTE_NAME = "partitions-to-offer"  # one root a line
+NOTE_NAME = "partitions-to-offer"  # a JSON list a line: root and corpus
 
 
 def instance_home(layout: Layout) -> Path:
@@ -41,32 +43,35 @@ def instance_home(layout: Layout) -> Path:
     return home
 
 
-def leave_note(layout: Layout) -> bool:
-    """Note that the corpora of `layout` are to be offered; False where the instance is there to be told at once."""
+def leave_note(layout: Layout, corpus: str) -> bool:
+    """Note that `corpus` is to be offered; False where the instance is there to be told at once."""
     home = instance_home(layout)
+    is_local = layout.is_local and "://" not in layout.root
+    line = json.dumps([str(Path(layout.root).absolute()) if is_local else layout.root, corpus])
     try:
         if not _is_unmade(home):
             return False
         note = home / NOTE_NAME
-        roots = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
-        root = str(Path(layout.root).absolute()) if layout.is_local and "://" not in layout.root else layout.root
-        note.write_text("".join(f"{line}\n" for line in dict.fromkeys([*roots, root])), encoding="utf-8")
+        if not note.exists() or line not in note.read_text(encoding="utf-8").splitlines():
+            with note.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
         return _is_unmade(home)  # made meanwhile: it is told as well
     except OSError as error:
         raise storage_error(error, str(home)) from error
 
 
 def offer_waiting(instance: "dg.DagsterInstance", home: Path) -> None:
-    """Offer in `instance`, whose home this is, all that is registered where a note says so; the note goes."""
+    """Offer in `instance`, whose home this is, the corpora that a note there names; the note goes."""
     note = home / NOTE_NAME
     if not note.exists():
         return
     from assets.partitions import register_partitions
-    from pipelines.crawl.corpora import list_corpora
+    from pipelines.crawl.corpora import known_corpus
 
-    for root in note.read_text(encoding="utf-8").splitlines():
-        for corpus in list_corpora(Layout(root)):
-            register_partitions(instance, corpus)
+    for root, name in map(json.loads, note.read_text(encoding="utf-8").splitlines()):
+        with contextlib.suppress(CorpusError):  # one that can't be read: whoever asks for it is told
+            if (corpus := known_corpus(Layout(root), name)) is not None:
+                register_partitions(instance, corpus)
     note.unlink(missing_ok=True)
 
 

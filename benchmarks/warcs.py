@@ -1,6 +1,7 @@
 """WARC files for the benchmarks: a sample of whole records, one tiny page, and a large input out of a small one."""
 
 import gzip
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,13 @@ def tiny(folder: Path) -> None:
         f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
     )
     (folder / "tiny.warc.gz").write_bytes(gzip.compress(f"{header}{http}\r\n\r\n".encode(), mtime=0))
+
+
+def copied(folder: Path, times: int) -> None:
+    """Make every WARC file of `folder` stand there `times` times, under names of their own."""
+    for path in sorted(folder.glob("*.warc.gz")):
+        for number in range(1, times):
+            shutil.copy(path, path.with_name(f"copy-{number:04}-{path.name}"))
 
 
 def repeated(paths: list[Path], total_bytes: int, folder: Path) -> int:

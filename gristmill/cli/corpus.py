@@ -158,7 +158,7 @@ def offer_partitions(layout: Layout, corpus: "Corpus") -> None:
     """Make the corpus and its segments known to the Dagster instance that belongs to the root, or to be made."""
     from assets.waiting import leave_note
 
-    if leave_note(layout):
+    if leave_note(layout, corpus.name):
         return
     from assets.instance import open_instance
     from assets.partitions import register_partitions

@@ -2,7 +2,6 @@
 
 import re
 from functools import lru_cache
-from itertools import pairwise
 
 # Of navigation, buttons to share, other articles, advertisements, dialogs and appeals, the author, facts about the
 # article, comments, the frame around every page, side bars, text for screen readers, what is not shown at first,
@@ -133,14 +132,16 @@ _ITEMS = {
 @lru_cache(maxsize=1 << 15)
 def _marks_of_name(name: str) -> int:
     """Marks of one class or id: of its words, and of two neighbours written together; none for `no-sidebar`."""
-    parts = [part.lower() for part in _PARTS.findall(name[:_MAX_NAME])]
-    marks = _WHOLE.get(name.lower(), 0)
+    lower, parts = name.lower(), _PARTS.findall(name[:_MAX_NAME])
+    marks = _WHOLE.get(lower, 0)
+    if lower != name:
+        parts = [part.lower() for part in parts]
     if parts and parts[0] in _NEGATED:
         return marks
+    mark_of, before = _MARK_OF.get, ""
     for part in parts:
-        marks |= _MARK_OF.get(part, 0)
-    for pair in pairwise(parts):
-        marks |= _MARK_OF.get("".join(pair), 0)
+        marks |= mark_of(part, 0) | mark_of(before + part, 0)
+        before = part
     return marks
 
 

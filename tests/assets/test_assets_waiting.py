@@ -26,24 +26,26 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 
 def test_the_first_opening_offers_what_is_registered(fresh: Layout) -> None:
-    assert leave_note(fresh)
-    assert leave_note(fresh)  # said again, it is noted once
-    assert (instance_home(fresh) / NOTE_NAME).read_text() == f"{fresh.root}\n"
+    for name in ("books", "news", "books"):  # said again, it is noted once
+        assert leave_note(fresh, name)
+    assert len((instance_home(fresh) / NOTE_NAME).read_text().splitlines()) == 2
     with open_instance(fresh) as instance:
         assert sorted(instance.get_dynamic_partitions("corpus")) == ["books", "news"]
         assert instance.get_dynamic_partitions("segment") == ["00000"]
     assert not (instance_home(fresh) / NOTE_NAME).exists()
-    assert not leave_note(fresh)  # there is an instance now, to be told at once
+    assert not leave_note(fresh, "news")  # there is an instance now, to be told at once
 
 
 def test_an_instance_of_other_settings_is_told_at_once(fresh: Layout) -> None:
     (instance_home(fresh) / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    assert not leave_note(fresh)
+    assert not leave_note(fresh, "books")
     assert not (instance_home(fresh) / NOTE_NAME).exists()
 
 
 def test_dagsters_own_commands_offer_them_too(fresh: Layout) -> None:
-    leave_note(fresh)
+    for name in ("books", "gone", "news", "torn"):
+        leave_note(fresh, name)
+    Path(fresh.corpus_path("torn")).write_text("{")
     home = str(instance_home(fresh))
     subprocess.run(
         [sys.executable, "-c", "import assets.definitions"], env={**os.environ, "DAGSTER_HOME": home}, check=True
@@ -56,6 +58,8 @@ def test_dagsters_own_commands_offer_them_too(fresh: Layout) -> None:
 def test_registering_imports_no_dagster(fresh: Layout) -> None:
     program = (
         "import sys; from gristmill.cli.corpus import offer_partitions; from gristmill.core.layout import Layout;"
-        f"offer_partitions(Layout({fresh.root!r}), None); assert 'dagster' not in sys.modules"
+        "from pipelines.crawl.corpora import load_corpus;"
+        f"home = Layout({fresh.root!r}); offer_partitions(home, load_corpus(home, 'books'));"
+        "assert 'dagster' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
