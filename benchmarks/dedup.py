@@ -214,6 +214,7 @@ def compare(texts: Sequence[str], python: Path | None, work: Path) -> dict[str, 
         figures[name] = {"all": round(whole, 3), "start_up_seconds": round(start, 2), "net": round(net, 3)}
         print(f"{label:36}{whole:9.3f}{start:9.2f}s{net:9.3f}{speed:11.2f}", flush=True)
 
+    peers, starts = dict[str, Usage](), dict[str, Usage]()
     if python is not None:
         peers = {step: peer(step, python, given, work / "peer") for step in PEER_STEPS}
         starts = {step: peer(step, python, one, work / "peer-one") for step in PEER_STEPS}

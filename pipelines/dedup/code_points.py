@@ -94,11 +94,23 @@ def replaced(codes: Codes, bounds: Integers, pieces: dict[int, Codes]) -> tuple[
     return np.concatenate(every), new
 
 
-def words_between_spaces(codes: Codes, bounds: Integers) -> Words:
-    """Words of texts in which every other character is a space; spaces are collapsed."""
+def words_between_spaces(codes: Codes, bounds: Integers, gone: Integers | None = None) -> Words:
+    """Words of texts in which every other character is a space; spaces are collapsed.
+
+    Args:
+        codes: of texts that end with a space each.
+        bounds: of the texts.
+        gone: where characters are that leave nothing.
+    """
     is_word = codes != SPACE
     is_kept = is_word.copy()
     is_kept[1:] |= is_word[:-1]  # a word, and the first space after it: each text ends with one
+    if gone is not None and len(gone):
+        is_kept[gone] = False
+        is_first = np.append(True, np.diff(gone) != 1)
+        firsts, after = gone[is_first], gone[np.append(is_first[1:], True)] + 1
+        is_behind_space = codes[firsts - 1] == SPACE  # or behind the first character of all, where the last is one
+        is_kept[after[is_behind_space & (codes[after] == SPACE)]] = False
     kept = codes[is_kept]
     ends = np.flatnonzero(kept == SPACE)
     places = bounds.tolist()

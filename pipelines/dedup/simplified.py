@@ -2,13 +2,12 @@
 
 Lower case; a number, with its decimals, is 0; punctuation and control characters are spaces; decomposed (NFD) and
 without nonspacing marks. `simplify` says it of one text; `simplified_words` does it for many at once, with a table
-look-up per character, and asks the tokenizer only for the chunks that it could cut: most are letters a to z, which
-it leaves alone but for a list of contractions.
+look-up per character, and asks the tokenizer only for the chunks that it could cut: most are letters alone, which no
+rule cuts but for a list of contractions (tests ask for every letter there is).
 """
 
 import unicodedata
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +40,7 @@ _CHARACTER = np.uint32((1 << 21) - 1)
 _GONE = _CHARACTER  # no code point: a character that leaves nothing
 _LAST_DECOMPOSABLE = 0x30000  # no character behind the second plane has a canonical decomposition, no mark but:
 _TAGS = range(0xE0000, 0xE1000)
-_LAST_SPACE = 0x3000
+_LAST_SPACE, _LAST_LETTER = 0x3000, 0x40000
 _REMEMBERED_CHUNKS = 1 << 18
 
 _tokenizer = lru_cache(maxsize=1)(ChunkTokenizer)
@@ -62,11 +61,7 @@ def simplified_chunks(texts: Texts, *, is_number_zero: bool = True) -> Words:
     entries, bounds = tables.entries.take(texts.codes), texts.bounds
     if int(entries.max(initial=0)) > _CHARACTER:
         entries, bounds = _resolved(entries, texts, is_number_zero)
-    is_gone = entries == _GONE
-    if is_gone.any():
-        sizes = [np.count_nonzero(is_gone[start:end]) for start, end in pairwise(bounds.tolist())]
-        entries, bounds = entries[~is_gone], bounds - np.cumsum(np.array([0, *sizes], np.int64))
-    return words_between_spaces(entries, bounds)
+    return words_between_spaces(entries, bounds, np.flatnonzero(entries == _GONE))
 
 
 def simplified_words(texts: Texts) -> Words:
@@ -81,41 +76,56 @@ def _resolved(entries: Codes, texts: Texts, is_number_zero: bool) -> tuple[Codes
         worst = np.maximum.reduceat(entries, bounds[:-1])
         pieces: dict[int, Codes] = {}
         for index in np.flatnonzero(worst >= _NOT_ALONE).tolist():
-            text = simplify(texts.text(index), is_number_zero=is_number_zero)
-            pieces[index] = encoded(text + " ")
+            text = texts.text(index)
+            piece = _tables().of_lower.take(encoded(text.lower() + "\n"))
+            if piece.max() >= _NOT_ALONE:
+                piece = encoded(simplify(text, is_number_zero=is_number_zero) + " ")
+            pieces[index] = piece
         entries, bounds = replaced(entries, bounds, pieces)
+    at = np.flatnonzero(entries > _CHARACTER)
+    said = entries[at]
+    entries[at] &= _CHARACTER
     if is_number_zero:
-        _fold_numbers(entries)
-    at = np.flatnonzero((entries & _SEVERAL) != 0)
-    entries &= _CHARACTER
-    if len(at):
+        _fold_numbers(entries, at[(said & _DIGIT) != 0], at[(said & _SEPARATOR) != 0])
+    several = at[(said & _SEVERAL) != 0]
+    if len(several):
         tables = _tables()
-        which = entries[at]
+        which = entries[several]
         sizes = np.ones(len(entries), np.int64)
-        sizes[at] = tables.sizes[which]
+        sizes[several] = tables.sizes[which]
         new = np.concatenate(([0], np.cumsum(sizes)))
         entries = np.repeat(entries, sizes)
-        entries[ranges(new[at], sizes[at])] = tables.parts[ranges(tables.starts[which], sizes[at])]
+        entries[ranges(new[several], sizes[several])] = tables.parts[ranges(tables.starts[which], sizes[several])]
         bounds = new[bounds]
     return entries, bounds
 
 
-def _fold_numbers(entries: Codes) -> None:
-    """Leave one 0 of each number: a run of digits, or two with a separator between."""
-    at = np.flatnonzero((entries & _DIGIT) != 0)
-    if not len(at):
+def _fold_numbers(entries: Codes, digits: Integers, separators: Integers) -> None:
+    """Leave one 0 of each number: a run of digits, or two with a separator between.
+
+    Args:
+        entries: plain characters; changed.
+        digits: where digits are.
+        separators: where characters are that may be a decimal separator.
+    """
+    if not len(digits):
         return
-    is_first = np.ones(len(at), bool)
-    is_first[1:] = at[1:] != at[:-1] + 1
-    firsts = at[is_first]
-    lasts = at[np.append(is_first[1:], True)]
+    is_first = np.ones(len(digits), bool)
+    is_first[1:] = digits[1:] != digits[:-1] + 1
+    firsts = digits[is_first]
+    lasts = digits[np.append(is_first[1:], True)]
     # Runs that a separator joins to the one before; of a row of them every second one is the end of a number.
     between = firsts[1:] - 1
     is_joined = np.zeros(len(firsts), bool)
-    is_joined[1:] = (lasts[:-1] + 1 == between) & ((entries[between] & _SEPARATOR) != 0)
+    is_joined[1:] = lasts[:-1] + 1 == between
+    if len(separators):
+        found = np.minimum(np.searchsorted(separators, between), len(separators) - 1)
+        is_joined[1:] &= separators[found] == between
+    else:
+        is_joined[:] = False
     number = np.arange(len(firsts))
     is_end = (number - np.maximum.accumulate(np.where(is_joined, 0, number))) % 2 == 1
-    entries[at] = _GONE
+    entries[digits] = _GONE
     entries[firsts[~is_end]] = ord("0")
     entries[firsts[is_end] - 1] = _GONE
 
@@ -125,14 +135,14 @@ def _cut(chunks: Words) -> Words:
     if not len(chunks.ends):
         return chunks
     codes, starts, ends = chunks.codes, chunks.starts, chunks.ends
-    is_letter = (codes - np.uint32(ord("a"))) < np.uint32(26)
-    is_other = ~(is_letter | (codes == SPACE))
-    is_asked = np.logical_or.reduceat(is_other, starts)
-    sizes = np.minimum(ends - starts, _LONGEST)
-    # A letter's place in the alphabet: of another character, masked, some place, in chunks that are asked for anyway.
-    first, last = codes[starts] & np.uint32(31), codes[ends - 1] & np.uint32(31)
-    is_asked |= _contraction_shapes()[sizes, first, last]
-    is_asked &= (codes[starts] != ord("0")) | (sizes > 1)
+    is_other = ~(((codes - np.uint32(ord("a"))) < np.uint32(26)) | (codes == SPACE))
+    foreign = np.flatnonzero(is_other)
+    is_other[foreign] = ~_tables().is_letter[codes[foreign]]
+    others = np.cumsum(is_other, dtype=np.int32)[ends]  # up to each chunk's end
+    is_asked = np.diff(others, prepend=np.int32(0)) > 0
+    first, sizes = codes[starts], ends - starts
+    is_asked &= (first != ord("0")) | (sizes > 1)
+    is_asked |= _contraction_shapes()[_shape(sizes, first, codes[starts + 1], codes[ends - 1])]
     at = np.flatnonzero(is_asked)
     if not len(at):
         return chunks
@@ -154,7 +164,7 @@ def _cut(chunks: Words) -> Words:
     return Words(new, new_ends, np.searchsorted(new_ends, first_codes))
 
 
-_LONGEST = 31  # a chunk this long is no contraction
+_LONGEST = 15  # a chunk this long is no contraction
 
 
 class _Cuts(dict[str, tuple[int, ...]]):
@@ -175,12 +185,19 @@ _cuts = _Cuts()
 
 @lru_cache(maxsize=1)
 def _contraction_shapes() -> npt.NDArray[np.bool_]:
-    """Whether a chunk of letters a to z may be one that has a rule of its own, by its length, first and last letter."""
-    shapes = np.zeros((_LONGEST + 1, 32, 32), bool)
+    """Whether a chunk of letters a to z of a certain shape may be one that has a rule of its own."""
+    shapes = np.zeros((_LONGEST + 1) << 15, bool)
     for chunk in _tokenizer().special_chunks:
         if chunk.isascii() and chunk.isalpha() and chunk.islower():
-            shapes[len(chunk), ord(chunk[0]) & 31, ord(chunk[-1]) & 31] = True
+            codes = encoded(chunk + " ")
+            shapes[_shape(np.array([len(chunk)]), codes[:1], codes[1:2], codes[-2:-1])] = True
     return shapes
+
+
+def _shape(sizes: Integers, first: Codes, second: Codes, last: Codes) -> Integers:
+    """One number of a chunk's length and of the places in the alphabet of three of its letters."""
+    letters = (first & np.uint32(31)) << np.uint32(10) | (second & np.uint32(31)) << np.uint32(5) | last & np.uint32(31)
+    return (np.minimum(sizes, _LONGEST) << 15) + letters
 
 
 class _Tables:
@@ -208,6 +225,9 @@ class _Tables:
         self.parts = np.array(parts, np.uint32)
         becomes[matching(regex.compile(r"\p{Nd}+").finditer)] |= _DIGIT
         becomes[[ord(character) for character in _SEPARATORS]] |= _SEPARATOR
+        self.of_lower = becomes
+        self.is_letter = np.zeros(ALL_CODE_POINTS, bool)
+        self.is_letter[[code for code in range(_LAST_LETTER) if chr(code).isalpha()]] = True
         plain = np.arange(ALL_CODE_POINTS, dtype=np.uint32)
         plain[[_SIGMA, _DOTTED_I]] = 0
         self.entries = becomes.take(encoded(decoded(plain).lower()))

@@ -19,6 +19,7 @@ from pipelines.dedup.shingles import Shingles, slim
 from pipelines.dedup.signatures import Settings, score
 from pipelines.dedup.simplified import simplified_words, simplify
 from pipelines.dedup.xxh64 import xxh64
+from pipelines.filters.chunk_tokens import ChunkTokenizer
 from pipelines.filters.words import words
 from pipelines.schema import DOCUMENT_SCHEMA
 
@@ -118,6 +119,16 @@ def test_many_texts_are_simplified_as_one_is(texts: list[str], block_bytes: int)
         for text in simplified_words(block).joined()
     ]
     assert found == [" ".join(words(simplify(text))) for text in texts]
+
+
+def test_no_rule_cuts_letters_but_those_of_contractions() -> None:
+    letters = [chr(code) for code in range(0x40000) if chr(code).isalpha()]
+    contractions = set(ChunkTokenizer().special_chunks)
+    for start in range(0, len(letters), 40):
+        row = "".join(letters[start : start + 40])
+        for chunk in (row, f"a{row}z", row[::-1]):
+            assert words(chunk) == [chunk]
+    assert all(text.isascii() for text in contractions if text.isalpha())
 
 
 @pytest.mark.parametrize(
