@@ -278,9 +278,8 @@ class ClusterJob:
 
         rows = frame_of(self._spark, self._layout.root, files, CANDIDATE_SCHEMA)
         one_per_text = rows.groupBy("key", "text").agg(f.min("node").alias("node"))
-        buckets = one_per_text.select(
-            f.col("key").cast("binary").alias("key"), "node", f.col("text").cast("binary").alias("content_hash")
-        )
+        key, text = (f.unhex(f.lpad(f.hex(name), 16, "0")).alias(name) for name in ("key", "text"))
+        buckets = one_per_text.select(key, "node", text).withColumnRenamed("text", "content_hash")
         assert self._threshold is not None
         sources = text_parts(self._layout, self._inputs, parts)
         edges = verified_edges(self._spark, self._layout, buckets, sources, self._inputs.parameters, self._threshold)

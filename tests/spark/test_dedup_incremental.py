@@ -4,13 +4,19 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dedup_corpus import Document, document, expected_representatives, remove_segment, shard, write_segment
 
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
+from gristmill.core.settings import to_plain
+from pipelines.commit import Attempt
 from pipelines.dedup.clusters import Settings, reusable, run
+from pipelines.parts import PartTask, run_part
+from pipelines.schema import DOCUMENT_SCHEMA
+from pipelines.stages import stage
 
 pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 ALONE, ALL = Settings(), Settings(scope="all", preferred_corpora=("books",))
@@ -126,6 +132,54 @@ def test_corpora_are_compared_and_the_preferred_one_keeps_its_documents(spark, l
     assert list(left["not_compared"]) == ["other"]
     assert [line for line in lines.lines if "not compared with other" in line]
     assert cluster(spark, layout, "crawl", ALL, is_forced=True)["files"] == left["files"]
+
+
+def write_texts(layout: Layout, segment: str, texts: list[str]) -> None:
+    """Commit documents and their real signatures."""
+    partition, names = Partition("c", segment), [f"{segment}-{index}" for index in range(len(texts))]
+    rows = [
+        {"doc_id": name, "corpus": "c", "segment": segment, "text": text}
+        for name, text in zip(names, texts, strict=True)
+    ]
+    source = layout.partition_dir("quality_filtered_documents", partition)
+    layout.fs.makedirs(source)
+    pq.write_table(pa.Table.from_pylist(rows, DOCUMENT_SCHEMA), f"{source}/part-00000.parquet")
+    values = to_plain(stage("minhash_signatures").settings_class())
+    with Attempt(layout, "minhash_signatures", partition) as attempt:
+        path = f"{source}/part-00000.parquet"
+        task = PartTask(
+            "minhash_signatures", layout.root, "c", segment, path, "part-00000.parquet", attempt.folder, values
+        )
+        run_part(task)
+        attempt.commit({"rows_kept": len(texts), "fingerprint": f"{segment} {len(texts)}", "settings": values})
+
+
+def test_verified_candidates_are_the_same_however_they_arrive(spark, layout: Layout) -> None:
+    order = random.Random(8)
+    words = [f"word{index}" for index in range(3000)]
+    bases = [order.choices(words, k=80) for _ in range(12)]
+    texts: list[str] = []
+    for _ in range(90):
+        text = list(order.choice(bases))
+        for _ in range(order.choice((0, 0, 1, 2, 4))):
+            text[order.randrange(len(text))] = order.choice(words)
+        texts.append(" ".join(text))
+    verified = Settings(verified_jaccard=0.8)
+    for number in range(3):
+        write_texts(layout, f"{number:05d}", texts[number::3])
+        arrived = cluster(spark, layout, settings=verified)
+    assert arrived["near"] > 0
+    assert cluster(spark, layout, settings=verified, is_forced=True)["files"] == arrived["files"]
+    shingles = {
+        f"{index % 3:05d}-{index // 3}": set(zip(*(text.split()[start:] for start in range(5)), strict=False))
+        for index, text in enumerate(texts)
+    }
+    pairs = [row for row in duplicates(layout) if row["cluster_size"] == 2]
+    assert pairs
+    for row in pairs:
+        one, other = shingles[row["doc_id"]], shingles[row["representative_id"]]
+        assert len(one & other) >= 0.8 * len(one | other)
+    assert cluster(spark, layout)["near"] > arrived["near"], "unverified, the less alike count too"
 
 
 def test_a_bucket_of_ten_thousand_is_one_cluster(spark, layout: Layout) -> None:
