@@ -13,11 +13,13 @@ from pipelines.filters.windows_traits import Traits, traits_of
 _IGNORECASE = 2
 _SECONDS = 60  # Presidio's limit for a pattern on a text
 _SURE, _NEVER = 1.0, 0.0  # the scores of a checksum that holds and of one that does not
+_REACH = 2  # characters around a window at least, so that patterns share their windows
 _LONG = 64  # a match of more characters is looked for between blanks, if it has none
 _LOG = logging.getLogger(__name__)
 # A trigger is worth taking when few places of ordinary text set it off; the first that a pattern has is taken.
 _ENOUGH_DIGITS, _ENOUGH_LITERAL = 6, 3
-_TOKEN_RUNS = (26, 16)  # these lengths alone are looked for, so that patterns share their windows
+_TOKEN_RUNS = (26, 16, 8)  # these lengths alone are looked for, so that patterns share their windows
+_WITH_DIGITS = 8  # so short a run is common unless it has digits
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Plan:
     trigger: Trigger | None = None  # None: on whole texts
     longest: int | None = None
     reach: int = 0
+    literals: tuple[str, ...] = ()  # one is in every match
 
     def pieces(self, slab: Slab) -> Iterator[tuple[int, int, str]]:
         """Every match in `slab`: start, end and text."""
@@ -42,6 +45,8 @@ class Plan:
             if self.longest is None
             else slab.bounded(self.trigger, self.longest, self.reach)
         )
+        if self.literals and not any(literal in windows.text for literal in self.literals):
+            return
         for match in self._matches(windows.text):
             place = windows.place(*match.span())
             if place:
@@ -119,12 +124,13 @@ def plan_of(pattern: str, flags: int, score: float) -> Plan:
     if traits is None or traits.reach is None or not traits.is_joinable:
         return whole
     longest = traits.longest
-    if not traits.has_blank and (longest is None or longest > _LONG):
-        longest = None  # the chunk that it is in is shorter
+    trigger = _KNOWN.get(sha256(pattern.encode()).hexdigest()[:16]) or _trigger(traits)
+    if not traits.has_blank and (longest is None or longest > _LONG or (trigger and trigger.kind == "token")):
+        longest = None  # the chunk that it is in is shorter, or is looked at by others too
     elif longest is None:
         return whole
-    trigger = _KNOWN.get(sha256(pattern.encode()).hexdigest()[:16]) or _trigger(traits)
-    return Plan(expression, score, trigger, longest, traits.reach) if trigger else whole
+    literals = traits.literals if min(map(len, traits.literals), default=0) >= _ENOUGH_LITERAL else ()
+    return Plan(expression, score, trigger, longest, max(traits.reach, _REACH), literals) if trigger else whole
 
 
 def _trigger(traits: Traits) -> Trigger | None:
@@ -133,7 +139,7 @@ def _trigger(traits: Traits) -> Trigger | None:
     shortest_literal = min(map(len, traits.literals), default=0)
     options = (
         (traits.digits >= _ENOUGH_DIGITS, Trigger("digit", traits.digits)),
-        (run > 0, Trigger("token", run)),
+        (run > _WITH_DIGITS or (run > 0 and traits.digits > 0), Trigger("token", run, digits=min(traits.digits, 1))),
         (shortest_literal >= _ENOUGH_LITERAL or "@" in traits.literals, Trigger("literal", literals=traits.literals)),
         (traits.dots >= 2, Trigger("dot", traits.dots)),
         (traits.colons >= 2, Trigger("colon", traits.colons)),

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from phonenumbers import phonenumbermatcher
-
 from pipelines.filters.recognizer_spans import Span
 from pipelines.filters.windows_phone import number_windows
 from pipelines.filters.windows_slab import Slab, Trigger
@@ -36,7 +34,6 @@ _KINDS = (  # of numbers; a valid one is of a kind
     *("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost"),
     *("voip", "personal_number", "pager", "uan", "voicemail"),
 )
-_MATCHER: Any = phonenumbermatcher  # its own patterns, which have no public names
 _VALID = 1  # phonenumbers.Leniency.VALID; below it a number need only be possible
 
 
@@ -74,6 +71,14 @@ class PhoneDetector:
         return tuple(sorted((a, b) for a, b in found if number_digits(window[a:b]) >= self._min_digits))
 
 
+@lru_cache
+def _matcher() -> Any:
+    """The module with the matcher's own patterns, which have no public names."""
+    from phonenumbers import phonenumbermatcher
+
+    return phonenumbermatcher
+
+
 def number_digits(number: str) -> int:
     """Digits of a phone number, without those of an extension."""
     return sum(map(str.isdigit, _EXTENSION.split(number, maxsplit=1)[0]))
@@ -97,23 +102,23 @@ def _candidates(window: str) -> Iterator[tuple[str, int]]:
 
     Without those that it takes for dates and times.
     """
-    found = _MATCHER._PATTERN.search(window, 0)
+    found = _matcher()._PATTERN.search(window, 0)
     while found:
         candidate, start = found.group(), found.start()
-        another = _MATCHER._SECOND_NUMBER_START_PATTERN.search(candidate)
+        another = _matcher()._SECOND_NUMBER_START_PATTERN.search(candidate)
         candidate = candidate[: another.start()] if another else candidate
         end = start + len(candidate)
-        is_time = _MATCHER._TIME_STAMPS.search(candidate) and _MATCHER._TIME_STAMPS_SUFFIX.match(window[end:])
-        if not is_time and not _MATCHER._SLASH_SEPARATED_DATES.search(candidate):
+        is_time = _matcher()._TIME_STAMPS.search(candidate) and _matcher()._TIME_STAMPS_SUFFIX.match(window[end:])
+        if not is_time and not _matcher()._SLASH_SEPARATED_DATES.search(candidate):
             yield candidate, start
-        found = _MATCHER._PATTERN.search(window, end)
+        found = _matcher()._PATTERN.search(window, end)
 
 
 def _parts(candidate: str, offset: int) -> Iterator[tuple[str, int]]:
     """`candidate`, and the parts of it that the matcher tries when the whole is no number."""
     yield candidate, offset
-    unwanted = _MATCHER._UNWANTED_END_CHAR_PATTERN
-    for pattern in _MATCHER._INNER_MATCHES:
+    unwanted = _matcher()._UNWANTED_END_CHAR_PATTERN
+    for pattern in _matcher()._INNER_MATCHES:
         found = pattern.search(candidate)
         if found:
             yield unwanted.sub("", candidate[: found.start()]), offset
@@ -124,10 +129,10 @@ def _parts(candidate: str, offset: int) -> Iterator[tuple[str, int]]:
 
 def _may_stand_at(window: str, part: str, first: int) -> bool:
     """Whether the matcher would look at `part`, which begins at `first`, as a number at all."""
-    if not _MATCHER._MATCHING_BRACKETS.fullmatch(part) or _MATCHER._PUB_PAGES.search(part):
+    if not _matcher()._MATCHING_BRACKETS.fullmatch(part) or _matcher()._PUB_PAGES.search(part):
         return False
     before, after = window[max(first - 1, 0) : first], window[first + len(part) : first + len(part) + 1]
-    is_led = _MATCHER._LEAD_PATTERN.match(part)
+    is_led = _matcher()._LEAD_PATTERN.match(part)
     return not (before.isascii() and before.isalpha() and not is_led) and not (after.isascii() and after.isalpha())
 
 
@@ -163,4 +168,4 @@ class _Region:
             number = parse(digits, self.name, keep_raw_input=True)
         except NumberParseException:
             return False
-        return is_valid_number(number) and bool(_MATCHER._is_national_prefix_present_if_required(number))
+        return is_valid_number(number) and bool(_matcher()._is_national_prefix_present_if_required(number))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
+from pipelines.filters.recognizer_lookalikes import is_lookalike_phone, is_part_of_more, is_section_number
 from pipelines.filters.recognizer_patterns import PatternDetector, WindowDetector
 from pipelines.filters.recognizer_phones import PhoneDetector
 from pipelines.filters.recognizer_registry import build_recognizers
@@ -19,6 +20,8 @@ from pipelines.filters.recognizer_settings import RecognizerSettings
 from pipelines.filters.recognizer_spans import Span, resolve
 from pipelines.filters.windows_slab import Slab
 
+_BEFORE, _AFTER = 64, 4  # characters around a finding that say what it is
+_OF_DIGITS = frozenset({"PHONE_NUMBER", "CREDIT_CARD", "CA_SIN"})  # alone, and so what a decimal may hold
 _SLAB_CHARACTERS = 300_000  # texts searched at once: enough to pay for arrays, few enough to stay in the cache
 
 
@@ -37,6 +40,7 @@ class Engine:
 
     def __init__(self, settings: RecognizerSettings) -> None:
         recognizers, file = build_recognizers(settings)
+        self._settings = settings
         self._threshold = settings.score_threshold
         self._allowed = file.allow
         made = [_detector(recognizer, settings) for recognizer in recognizers]
@@ -70,9 +74,23 @@ class Engine:
             for span in detector.find(slab):
                 if span.score >= self._threshold:
                     number = bisect_right(starts, span.start) - 1
-                    first, last = span.start - starts[number], span.end - starts[number]
-                    if not self._allowed or texts[number][first:last] not in self._allowed:
-                        found[number].append(Span(first, last, span.entity, span.score))
+                    local = Span(span.start - starts[number], span.end - starts[number], span.entity, span.score)
+                    if self._counts(texts[number], local):
+                        found[number].append(local)
+
+    def _counts(self, text: str, span: Span) -> bool:
+        """Whether a finding is one that the settings want."""
+        value = text[span.start : span.end]
+        if value in self._allowed:
+            return False
+        if span.entity == "IP_ADDRESS":
+            return not is_section_number(value, self._settings.min_ip_number)
+        if span.entity not in _OF_DIGITS or not self._settings.drop_lookalikes:
+            return True
+        before, after = text[max(span.start - _BEFORE, 0) : span.start], text[span.end : span.end + _AFTER]
+        if span.entity == "PHONE_NUMBER":
+            return not is_lookalike_phone(value, before, after)
+        return not is_part_of_more(before, after)
 
 
 @lru_cache(maxsize=4)

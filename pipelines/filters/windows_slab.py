@@ -20,7 +20,7 @@ Positions = NDArray[np.int64]
 Kind = Literal["digit", "dot", "colon", "pair", "token"]
 _BITS = {"digit": 1, "dot": 2, "colon": 4, "hyphen": 8, "token": 16, "blank": 32, "upper": 64}
 _LONGEST_CHUNK = 4_096
-_REACH = 512  # an address has at most 64 + 1 + 255 characters (RFC 5321, section 4.5.3.1)
+_NEAR = 512  # an address has at most 64 + 1 + 255 characters (RFC 5321, section 4.5.3.1)
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Trigger:
     literals: tuple[str, ...] = ()
     nearest: int = 1  # between two characters of a kind that follow each other: so far apart at least
     farthest: int = 1 << 30
+    digits: int = 0  # of a run of token characters, so many are digits at least
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,7 @@ class Slab:
         if trigger.kind == "literal":
             return self._literals(trigger.literals)
         if trigger.kind == "token":
-            others = np.concatenate(([-1], np.flatnonzero((self._kinds & _BITS["token"]) == 0), [len(self.text)]))
-            long = np.flatnonzero(np.diff(others) > trigger.count)
-            return others[long] + 1, others[long + 1] - 1
+            return self._runs(trigger.count, trigger.digits)
         if trigger.kind == "iban":
             return self._iban_heads()
         bits = _BITS["colon"] | _BITS["hyphen"] if trigger.kind == "pair" else _BITS[trigger.kind]
@@ -132,6 +131,20 @@ class Slab:
             misfits = np.concatenate(([0], np.cumsum(~fits)))
             chosen &= misfits[more:] == misfits[: len(misfits) - more]
         return first[chosen], last[chosen]
+
+    def _runs(self, least: int, least_digits: int) -> tuple[Positions, Positions]:
+        """Runs of token characters."""
+        if "others" not in self._found:
+            others = np.flatnonzero((self._kinds & np.uint8(_BITS["token"])) == 0)
+            self._found["others"] = np.concatenate(([-1], others, [len(self.text)]))
+        others = self._found["others"]
+        long = np.flatnonzero(np.diff(others) > least)
+        first, last = others[long] + 1, others[long + 1] - 1
+        if not least_digits:
+            return first, last
+        digits = self.where(_BITS["digit"])
+        count = np.searchsorted(digits, last, "right") - np.searchsorted(digits, first)
+        return first[count >= least_digits], last[count >= least_digits]
 
     def _literals(self, literals: tuple[str, ...]) -> tuple[Positions, Positions]:
         places: list[int] = []
@@ -181,8 +194,8 @@ class Slab:
         inside = last < ends
         first, last, starts, ends = first[inside], last[inside], starts[inside], ends[inside]
         is_endless = ends - starts > _LONGEST_CHUNK
-        starts = np.where(is_endless, np.maximum(starts, first - _REACH), starts)
-        ends = np.where(is_endless, np.minimum(ends, last + 1 + _REACH), ends)
+        starts = np.where(is_endless, np.maximum(starts, first - _NEAR), starts)
+        ends = np.where(is_endless, np.minimum(ends, last + 1 + _NEAR), ends)
         return self._windows((trigger, reach), starts, ends, reach)
 
     def _windows(self, key: Any, starts: Positions, ends: Positions, reach: int) -> Windows:

@@ -58,7 +58,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> RecognizerSettings:
     """Every recognizer, and nothing of ours that drops a finding of Presidio's."""
     path = tmp_path_factory.mktemp("recognizers") / "everything.yaml"
     path.write_text(EVERYTHING, encoding="utf-8")
-    return RecognizerSettings(str(path), min_phone_digits=1)
+    return RecognizerSettings(str(path), min_phone_digits=1, drop_lookalikes=False, min_ip_number=0)
 
 
 @pytest.fixture(scope="module")
