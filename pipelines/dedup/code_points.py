@@ -115,7 +115,7 @@ def words_between_spaces(codes: Codes, bounds: Integers, gone: Integers | None =
     ends = np.flatnonzero(kept == SPACE)
     places = bounds.tolist()
     sizes = [np.count_nonzero(is_kept[start:end]) for start, end in pairwise(places)]
-    return Words(kept, ends, np.searchsorted(ends, np.cumsum([0, *sizes])))
+    return Words(kept, ends, np.searchsorted(ends, np.cumsum(np.array([0, *sizes], np.int64))))
 
 
 def ranges(starts: Integers, sizes: Integers) -> Integers:

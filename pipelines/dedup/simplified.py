@@ -2,17 +2,16 @@
 
 Lower case; a number, with its decimals, is 0; punctuation and control characters are spaces; decomposed (NFD) and
 without nonspacing marks. `simplify` says it of one text; `simplified_words` does it for many at once, with a table
-look-up per character, and asks the tokenizer only for the chunks that it could cut: most are letters alone, which no
-rule cuts but for a list of contractions (tests ask for every letter there is).
+look-up per character, and `pipelines.dedup.chunk_cuts` cuts them.
 """
 
 import unicodedata
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import regex
 
+from pipelines.dedup.chunk_cuts import cut
 from pipelines.dedup.code_points import (
     ALL_CODE_POINTS,
     SPACE,
@@ -27,7 +26,6 @@ from pipelines.dedup.code_points import (
     replaced,
     words_between_spaces,
 )
-from pipelines.filters.chunk_tokens import ChunkTokenizer
 from pipelines.filters.punctuation import PUNCTUATION
 
 _NUMBER = regex.compile(r"\p{Nd}+(?:[.,،٫⎖⎗⎘]\p{Nd}+)?")  # datatrove's, whose digits are those of the library `regex`
@@ -41,9 +39,6 @@ _GONE = _CHARACTER  # no code point: a character that leaves nothing
 _LAST_DECOMPOSABLE = 0x30000  # no character behind the second plane has a canonical decomposition, no mark but:
 _TAGS = range(0xE0000, 0xE1000)
 _LAST_SPACE, _LAST_LETTER = 0x3000, 0x40000
-_REMEMBERED_CHUNKS = 1 << 18
-
-_tokenizer = lru_cache(maxsize=1)(ChunkTokenizer)
 
 
 def simplify(text: str, *, is_number_zero: bool = True) -> str:
@@ -66,7 +61,7 @@ def simplified_chunks(texts: Texts, *, is_number_zero: bool = True) -> Words:
 
 def simplified_words(texts: Texts) -> Words:
     """spaCy's words of each text's simplified form."""
-    return _cut(simplified_chunks(texts))
+    return cut(simplified_chunks(texts), _tables().is_letter)
 
 
 def _resolved(entries: Codes, texts: Texts, is_number_zero: bool) -> tuple[Codes, Integers]:
@@ -128,76 +123,6 @@ def _fold_numbers(entries: Codes, digits: Integers, separators: Integers) -> Non
     entries[digits] = _GONE
     entries[firsts[~is_end]] = ord("0")
     entries[firsts[is_end] - 1] = _GONE
-
-
-def _cut(chunks: Words) -> Words:
-    """The chunks as spaCy's tokenizer cuts them."""
-    if not len(chunks.ends):
-        return chunks
-    codes, starts, ends = chunks.codes, chunks.starts, chunks.ends
-    is_other = ~(((codes - np.uint32(ord("a"))) < np.uint32(26)) | (codes == SPACE))
-    foreign = np.flatnonzero(is_other)
-    is_other[foreign] = ~_tables().is_letter[codes[foreign]]
-    others = np.cumsum(is_other, dtype=np.int32)[ends]  # up to each chunk's end
-    is_asked = np.diff(others, prepend=np.int32(0)) > 0
-    first, sizes = codes[starts], ends - starts
-    is_asked &= (first != ord("0")) | (sizes > 1)
-    is_asked |= _contraction_shapes()[_shape(sizes, first, codes[starts + 1], codes[ends - 1])]
-    at = np.flatnonzero(is_asked)
-    if not len(at):
-        return chunks
-    text = decoded(codes)
-    asked = zip(starts[at].tolist(), ends[at].tolist(), strict=True)
-    cuts, places = _cuts, list[int]()
-    if len(cuts) > _REMEMBERED_CHUNKS:
-        cuts.clear()
-    for start, end in asked:
-        found = cuts[text[start:end]]
-        if found:
-            places += [start + place for place in found]
-    if not places:
-        return chunks
-    new = np.insert(codes, places, SPACE)
-    first_codes = np.concatenate(([0], ends + 1))[chunks.first_words]
-    new_ends = np.flatnonzero(new == SPACE)
-    first_codes = first_codes + np.searchsorted(np.array(places), first_codes)
-    return Words(new, new_ends, np.searchsorted(new_ends, first_codes))
-
-
-_LONGEST = 15  # a chunk this long is no contraction
-
-
-class _Cuts(dict[str, tuple[int, ...]]):
-    """Where the tokenizer cuts a chunk, remembered."""
-
-    def __missing__(self, chunk: str) -> tuple[int, ...]:
-        tokens = _tokenizer().tokens(chunk)
-        places, place = list[int](), 0
-        for token in tokens[:-1]:
-            place += len(token)
-            places.append(place)
-        found = self[chunk] = tuple(places)
-        return found
-
-
-_cuts = _Cuts()
-
-
-@lru_cache(maxsize=1)
-def _contraction_shapes() -> npt.NDArray[np.bool_]:
-    """Whether a chunk of letters a to z of a certain shape may be one that has a rule of its own."""
-    shapes = np.zeros((_LONGEST + 1) << 15, bool)
-    for chunk in _tokenizer().special_chunks:
-        if chunk.isascii() and chunk.isalpha() and chunk.islower():
-            codes = encoded(chunk + " ")
-            shapes[_shape(np.array([len(chunk)]), codes[:1], codes[1:2], codes[-2:-1])] = True
-    return shapes
-
-
-def _shape(sizes: Integers, first: Codes, second: Codes, last: Codes) -> Integers:
-    """One number of a chunk's length and of the places in the alphabet of three of its letters."""
-    letters = (first & np.uint32(31)) << np.uint32(10) | (second & np.uint32(31)) << np.uint32(5) | last & np.uint32(31)
-    return (np.minimum(sizes, _LONGEST) << 15) + letters
 
 
 class _Tables:
