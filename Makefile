@@ -17,7 +17,7 @@ TEST_WORKERS ?= 2
 TESTS ?=
 # `make bench-chain ARGS="books path/to/warc --home /somewhere"`
 ARGS ?=
-BENCHES := chain curation dedup dedup_growth dedup_truth extraction hostile memory pii_quality
+BENCHES := chain curation dedup dedup_growth dedup_truth extraction hostile memory pii pii_quality
 
 # The first Python ≥ 3.11 that can make an environment; `make PYTHON=/path/to/python setup` overrides it.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -94,6 +94,7 @@ bench-smoke: setup ## every benchmark on a page or two, without peers: seconds
 	@$(BIN)/python -m benchmarks.extraction --smoke
 	@$(BIN)/python -m benchmarks.curation --smoke
 	@$(BIN)/python -m benchmarks.dedup --smoke
+	@$(BIN)/python -m benchmarks.pii --smoke
 
 bench-%: setup ## one benchmark of BENCHES above, with ARGS="…"; the last line is one JSON object
 	@case " $(BENCHES) " in *" $(subst -,_,$*) "*) ;; *) echo "error: there is no benchmark $*; there is: $(BENCHES)" >&2; exit 2;; esac

@@ -130,9 +130,9 @@ def _version(distribution: str) -> str:
 
 @lru_cache
 def _source_hash(package: str) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256()  # of source and of what comes with it as YAML, such as the default recognizers
     for name in sorted({"pipelines", package}):
         folder = Path(importlib.import_module(name).__file__ or "").parent
-        for source in sorted(set(folder.glob("*.py")) - {folder / name for name in _PROGRAMS}):
+        for source in sorted({*folder.glob("*.py"), *folder.glob("*.yaml")} - {folder / name for name in _PROGRAMS}):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]

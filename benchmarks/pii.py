@@ -1,0 +1,168 @@
+"""Personal data: our pattern mode against plain Presidio with the same recognizers, in CPU seconds of one process.
+
+    python -m benchmarks.pii [--pages N] [--peer-bytes N] [--smoke]
+
+Texts: real pages (all of realweb, and N of debdocs evenly spread), extracted by the product. The peer is Presidio's
+AnalyzerEngine over whole texts with no language model, and with the same recognizer objects that ours is made from, so
+that both look for the same; as it does a megabyte in ten seconds, it gets a sample, whole pages of --peer-bytes in all,
+taken evenly from all pages. Ours does the same sample and all pages, in batches of the size that the stage uses, each
+time by a new engine, which has seen other pages before, for imports and compiled expressions are nobody's work.
+
+`same` settings are those that keep every finding of Presidio's; on the sample every span (entity, start, end, score) of
+every page is held against the peer's, and a difference ends the run with status 1. `default` settings drop lookalikes.
+`ratio` is that of MB/s of `same` on the sample and the peer's, megabytes being of UTF-8. --smoke: made texts, a second.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import warcs
+from benchmarks.gold import SHARED
+from pipelines.filters.recognizer_registry import plain_analyzer
+from pipelines.filters.recognizer_settings import RecognizerSettings
+from pipelines.filters.recognizer_spans import Span
+from pipelines.filters.recognizers import Engine
+
+PEER = "presidio-analyzer 2.2.366, pattern recognizers only"
+SAME = RecognizerSettings(min_phone_digits=1, drop_lookalikes=False, min_ip_number=0)
+DEFAULT = RecognizerSettings()
+BATCH = 256  # documents
+WARM_UP_PAGES = 40
+REPEATS = 3
+SMOKE_TEXTS = [
+    f"{warcs.PROSE} Write to jane{number}@example.org or call (212) 555-{number + 1000}. {warcs.PROSE}\n"
+    f"Card 4111 1111 1111 1111, address 192.168.1.{number}, version 1.2.{number}, in 19{number + 10}."
+    for number in range(30)
+]
+
+
+def page_texts(pages: int, folder: Path) -> list[str]:
+    """The texts of realweb and of `pages` pages of debdocs, as the product extracts them."""
+    from benchmarks.dedup import read_texts
+    from benchmarks.document_path import run_staged
+    from gristmill.core.layout import Layout
+    from pipelines.crawl.corpora import add_corpus
+
+    texts: list[str] = []
+    for crawl, count in (("realweb", 0), ("debdocs", pages)):
+        files = sorted((SHARED / "data" / "crawls" / crawl).glob("*.warc.gz"))
+        if not files:
+            raise SystemExit(f"no WARC files of {crawl} in {SHARED}: give GRISTMILL_SHARED")
+        warcs.sample(files, count, folder / crawl)
+        layout = Layout(str(folder / f"{crawl}-home"))
+        add_corpus(layout, crawl, [str(folder / crawl)], segments=1)
+        run_staged(layout, crawl, ("extracted_documents",))
+        texts += read_texts(Path(layout.root, "attempts", "extracted_documents", "output"))
+    return texts
+
+
+def sample_of(texts: Sequence[str], wanted: int) -> list[str]:
+    """Whole texts, evenly spread over `texts`, of about `wanted` bytes; none has more than an eighth of it."""
+    small = [text for text in texts if len(text.encode()) <= wanted // 8]
+    total = sum(len(text.encode()) for text in small)
+    count = max(1, min(len(small), len(small) * wanted // max(total, 1)))
+    return [small[index * len(small) // count] for index in range(count)]
+
+
+def megabytes(texts: Sequence[str]) -> float:
+    """Size in UTF-8."""
+    return sum(len(text.encode()) for text in texts) / 1e6
+
+
+def ours(settings: RecognizerSettings, texts: Sequence[str], warm_up: Sequence[str]) -> tuple[list[list[Span]], float]:
+    """Findings of each text and CPU seconds of a new engine."""
+    engine = Engine(settings)
+    engine.analyze(warm_up)
+    return timed(
+        lambda: [spans for at in range(0, len(texts), BATCH) for spans in engine.analyze(texts[at : at + BATCH])]
+    )
+
+
+def plain(texts: Sequence[str], warm_up: Sequence[str]) -> tuple[list[list[Span]], float]:
+    """The same of Presidio's engine."""
+    analyzer = plain_analyzer(SAME)
+
+    def find(text: str) -> list[Span]:
+        results: list[Any] = analyzer.analyze(text, "en", score_threshold=SAME.score_threshold)
+        return sorted({Span(r.start, r.end, r.entity_type, r.score) for r in results})
+
+    for text in warm_up[:5]:
+        find(text)
+    return timed(lambda: [find(text) for text in texts])
+
+
+def timed(work: Callable[[], list[list[Span]]]) -> tuple[list[list[Span]], float]:
+    """What `work` returns and its CPU seconds."""
+    start = time.process_time()
+    found = work()
+    return found, time.process_time() - start
+
+
+def per_entity(found: Sequence[Sequence[Span]]) -> Counter[str]:
+    """How many findings of each type."""
+    return Counter(span.entity for spans in found for span in spans)
+
+
+def compare(texts: Sequence[str], warm_up: Sequence[str], peer_bytes: int) -> dict[str, Any]:
+    """Run both sides, print the tables, and return the figures.
+
+    Raises:
+        SystemExit: some span of the sample differs.
+    """
+    sample = sample_of(texts, peer_bytes)
+    size, whole = megabytes(sample), megabytes(texts)
+    expected, peer_cpu = plain(sample, warm_up)
+    runs = [ours(SAME, sample, warm_up) for _ in range(REPEATS)]
+    cpu = sorted(seconds for _, seconds in runs)[REPEATS // 2]
+    found = runs[0][0]
+    print(f"{'':34}{'texts':>8}{'MB':>9}{'CPU-s':>9}{'MB/s/core':>11}")
+    rows = [("plain Presidio, the sample", len(sample), size, peer_cpu), ("same, the sample", len(sample), size, cpu)]
+    rates: dict[str, float] = {}
+    for name, settings in (("same", SAME), ("default", DEFAULT)):
+        spans, seconds = ours(settings, texts, warm_up)
+        rows.append((f"{name}, all pages", len(texts), whole, seconds))
+        rates[name] = whole / seconds
+        print(f"# {name}, all pages: {dict(per_entity(spans).most_common())}", file=sys.stderr)
+    for name, count, amount, seconds in rows:
+        print(f"{name:34}{count:>8,}{amount:>9.3f}{seconds:>9.3f}{amount / seconds:>11.2f}")
+    print(f"\n{'spans on the sample':34}{'Presidio':>9}{'ours':>9}{'differing':>11}")
+    theirs, own = per_entity(expected), per_entity(found)
+    differing = Counter(span.entity for a, b in zip(expected, found, strict=True) for span in set(a) ^ set(b))
+    for entity in sorted(theirs | own):
+        print(f"{entity:34}{theirs[entity]:>9}{own[entity]:>9}{differing[entity]:>11}")
+    if found != expected:
+        raise SystemExit(f"error: {differing.total()} spans of the sample differ")
+    print(f"{'all':34}{theirs.total():>9}{own.total():>9}{0:>11}")
+    figures = {"ours": size / cpu, "peer": size / peer_cpu, "ratio": peer_cpu / cpu}
+    return {
+        name: round(value, 3) for name, value in (figures | {f"{k}_all_pages": v for k, v in rates.items()}).items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pages", type=int, default=1_000, help="of debdocs; 0: all")
+    parser.add_argument("--peer-bytes", type=int, default=400_000, help="of the sample that plain Presidio gets")
+    parser.add_argument("--smoke", action="store_true")
+    given = parser.parse_args()
+    if given.smoke:
+        texts, warm_up = SMOKE_TEXTS, SMOKE_TEXTS[:2]
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            pages = page_texts(given.pages, Path(folder))
+        step = max(len(pages) // WARM_UP_PAGES, 1)
+        warm_up = pages[::step]
+        texts = [text for number, text in enumerate(pages) if number % step]
+    figures = compare(texts, warm_up, given.peer_bytes)
+    print(json.dumps({"bench": "pii", "peer_name": PEER, "unit": "MB/s/core"} | figures))
+
+
+if __name__ == "__main__":
+    main()
