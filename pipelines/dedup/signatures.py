@@ -25,14 +25,14 @@ _FROM_DOCUMENT = ("doc_id", "url", "warc_file", "warc_offset", "fetched_at")
 
 @dataclass(frozen=True)
 class Settings:
-    """A MinHash scheme by name (docs/dedup.md); what is left out of the other four is the scheme's own."""
+    """A MinHash scheme by name (docs/dedup.md); what is left out of the next four is the scheme's own."""
 
     scheme: SchemeName = DEFAULT  # how texts are normalised, hashed and banded; signatures of two can't be compared
-    shingle_words: int | None = None  # words of a shingle; 5 in FineWeb (arXiv:2406.17557, 3.4) and RefinedWeb
-    bands: int | None = None  # chances to meet; more find less similar pairs
-    rows: int | None = None  # values that must be equal in a band; more find more similar pairs alone
-    seed: int | None = None  # of the permutations; 1, datasketch's and datatrove's default
-    quality: str | None = None  # a number column that the best of a cluster has most of; None: distinct shingles
+    shingle_words: int | None = None  # the scheme's: 5, FineWeb's (arXiv:2406.17557, 3.4); in slimpajama 13 characters
+    bands: int | None = None  # the scheme's, FineWeb's 14; more of them find less similar pairs
+    rows: int | None = None  # the scheme's, FineWeb's 8: values that must be equal in a band; more find fewer pairs
+    seed: int | None = None  # the scheme's: 1, datasketch's and datatrove's default; of the permutations
+    quality: str | None = None  # column of numbers whose highest is kept of a cluster; null: distinct shingles
 
     def __post_init__(self) -> None:
         for name in ("shingle_words", "bands", "rows"):

@@ -160,6 +160,12 @@ def test_a_batch_of_no_rows() -> None:
     assert score(batch_of(), Settings()).schema == SIGNATURE_SCHEMA
 
 
+def test_a_slice_of_a_batch() -> None:
+    whole = batch_of("first of all", None, "Ünï and 中文", "the last of them")
+    scored = score(whole, Settings())
+    assert score(whole.slice(1, 2), Settings()).equals(scored.slice(1, 2))
+
+
 def test_repetition_does_not_add_quality() -> None:
     said_once = "the mill grinds the grain that the cart brought in the morning"
     once, often = score(batch_of(said_once, " ".join([said_once] * 9)), Settings()).column("quality").to_pylist()
