@@ -6,6 +6,7 @@ worker. Here the installed one is taken, which is the same, and the workers' pro
 It starts no threads; pyarrow does, and a fork would lose them, so that workers import that and all else by themselves.
 """
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -20,10 +21,8 @@ def without_zips(path: list[str]) -> list[str]:
 def main() -> None:
     """Serve as PySpark's daemon does."""
     sys.path[:] = without_zips(sys.path)
-    import pyspark.worker  # noqa: F401  (for the workers)
-    from pyspark.daemon import manager
-
-    manager()
+    importlib.import_module("pyspark.worker")  # for those that are forked
+    importlib.import_module("pyspark.daemon").manager()
 
 
 if __name__ == "__main__":
