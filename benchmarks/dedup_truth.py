@@ -18,7 +18,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,12 @@ from pipelines.dedup import signatures
 from pipelines.dedup.jaccard import ShingleSet, jaccard_pairs, shingle_set
 from pipelines.dedup.normalise import normalise
 from pipelines.dedup.schemes import DEFAULT, Parameters, SchemeName, parameters
+from pipelines.dedup.verification import candidate_bands
 from pipelines.schema import DOCUMENT_SCHEMA
 
 SHINGLE_WORDS = 5
 FOUND_AT, RIGHT_AT, TRUTH_AT = 0.8, 0.7, 0.5
 VERIFIED_AT = (0.7, 0.8)
-FINER_ROWS = 6  # a pair of 0.8 shares one of 18 such bands with a chance of 0.996, one of 14 of 8 with 0.924
 HEAVY_PERMUTATIONS, HEAVY_TEXTS = 1_000, 2_500
 EDITED_EVERY = 20
 SCHEMES = ("gristmill", "datatrove", "datasketch", "slimpajama", "refinedweb")
@@ -181,7 +181,7 @@ def ways(texts: Sequence[str], scheme: SchemeName, normalised: Sequence[ShingleS
         similarity = jaccard_pairs(normalised, pairs_of(codes, count))
         for threshold in VERIFIED_AT:
             yield f"{name}, verified at {threshold}", codes[similarity >= threshold], count
-        finer = replace(made, bands=made.permutations // FINER_ROWS, rows=FINER_ROWS)
+        finer = candidate_bands(made)
         codes = band_pairs(packed, finer)
         right = codes[jaccard_pairs(normalised, pairs_of(codes, count)) >= RIGHT_AT]
         yield f"the same values {finer.bands}x{finer.rows}, verified at {RIGHT_AT} of {len(codes):,}", right, count

@@ -53,7 +53,9 @@ def concatenate(blocks: list[Keys]) -> Keys:
     return Keys(*(np.concatenate([getattr(block, name) for block in blocks]) for name in ("key", "node", "text")))
 
 
-def document_keys(node: Int64s, content_hashes: Any, signatures: Any, bands: int) -> Keys:
+def document_keys(
+    node: Int64s, content_hashes: Any, signatures: Any, bands: int, signature_bytes: int | None = None
+) -> Keys:
     """The keys of documents, sorted; documents with equal text and signature are banded once, by the least of them.
 
     Args:
@@ -61,6 +63,7 @@ def document_keys(node: Int64s, content_hashes: Any, signatures: Any, bands: int
         content_hashes: binary array, 16 bytes each; null for a document without text.
         signatures: binary array, packed MinHash values; null for a document without shingles.
         bands: into how many runs of equal width each is cut.
+        signature_bytes: how many of each signature are cut; None: all.
     """
     text = text_ids(node, content_hashes)
     has_hash = np.asarray(content_hashes.is_valid())
@@ -68,7 +71,7 @@ def document_keys(node: Int64s, content_hashes: Any, signatures: Any, bands: int
     rows = np.flatnonzero(np.asarray(signatures.is_valid()))
     if not len(rows):
         return exact.sorted()
-    keys = band_keys(signatures, bands)
+    keys = band_keys(signatures, bands, signature_bytes)
     whole = _mix(text[rows].view(np.uint64))
     for band in range(bands):
         whole = _mix(whole ^ keys[:, band])
@@ -83,12 +86,12 @@ def is_exact(entries: Keys) -> npt.NDArray[np.bool_]:
     return entries.key == _exact_key(entries.text)
 
 
-def band_keys(signatures: Any, bands: int) -> UInt64s:
+def band_keys(signatures: Any, bands: int, signature_bytes: int | None = None) -> UInt64s:
     """The key of every band of every signature that is not null: shape (signatures, bands).
 
     Equal values in different bands have different keys.
     """
-    packed: list[bytes] = signatures.drop_null().to_pylist()
+    packed = [signature[:signature_bytes] for signature in signatures.drop_null().to_pylist()]
     if not packed:
         return np.empty((0, bands), np.uint64)
     width = len(packed[0]) // bands

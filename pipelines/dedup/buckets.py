@@ -50,6 +50,7 @@ class KeysTask:
     folder: str
     bands: int
     has_texts: bool  # whether entries must tell texts apart
+    signature_bytes: int | None = None  # cut into the bands; None: all
 
     def write(self, name: str, entries: Keys) -> dict[str, Any]:
         """Write one run; says what was written."""
@@ -111,15 +112,16 @@ def _bounded(task: KeysTask, blocks: Iterable[tuple[Int64s, Any, Any]]) -> Itera
     for block in blocks:
         held.append(block)
         if sum(len(node) for node, *_ in held) >= limit:
-            yield _document_keys(held, task.bands)
+            yield _document_keys(held, task)
             held = []
     if held:
-        yield _document_keys(held, task.bands)
+        yield _document_keys(held, task)
 
 
-def _document_keys(held: list[tuple[Int64s, Any, Any]], bands: int) -> Keys:
+def _document_keys(held: list[tuple[Int64s, Any, Any]], task: KeysTask) -> Keys:
     nodes, hashes, signatures = zip(*held, strict=True)
-    return document_keys(np.concatenate(nodes), _joined(hashes), _joined(signatures), bands)
+    columns = np.concatenate(nodes), _joined(hashes), _joined(signatures)
+    return document_keys(*columns, task.bands, task.signature_bytes)
 
 
 def _joined(columns: Iterable[Any]) -> Any:

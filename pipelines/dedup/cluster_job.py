@@ -49,6 +49,7 @@ from pipelines.dedup.cluster_state import Segment, StateFolder
 from pipelines.dedup.duplicate_files import SegmentFiles, write_decisions
 from pipelines.dedup.membership import MEMBERSHIP_SCHEMA, contracted, dissolved, frame_of, grown
 from pipelines.dedup.representative_choice import decisions
+from pipelines.dedup.verification import candidate_bands, verified_edges
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -127,7 +128,7 @@ class ClusterJob:
         known = [segment for key, segment in segments.items() if key not in new]
         members, released = self._without_lost(folder, [*known, *gone.values()], gone, checkpoint)
         self.advance(0)
-        keys = KeysTask(self._layout.root, self._work, self._inputs.parameters.bands, self._threshold is not None)
+        keys = self._keys_task()
         runs = self._runs(keys, [part for part in parts if self._key_of(part) in new])
         edges = [(run["edges"], run["edge_rows"]) for written in runs.values() for run in written]
         new_index: list[tuple[str, IndexFile]] = []
@@ -160,6 +161,11 @@ class ClusterJob:
         ]
         numbers = {name: ordinal + index for index, name in enumerate(names)}
         return Segment(str(report["fingerprint"]), int(report["rows_kept"]), numbers), ordinal + len(names)
+
+    def _keys_task(self) -> KeysTask:
+        made, is_verified = self._inputs.parameters, self._threshold is not None
+        cut = candidate_bands(made) if is_verified else made
+        return KeysTask(self._layout.root, self._work, cut.bands, is_verified, cut.signature_bytes)
 
     def _key_of(self, part: SignaturePart) -> str:
         return self._inputs.partitions[part.place].key
@@ -273,8 +279,6 @@ class ClusterJob:
 
     def _verified(self, files: Sequence[tuple[str, int]], parts: Sequence[SignaturePart]) -> "DataFrame":
         from pyspark.sql import functions as f
-
-        from pipelines.dedup.verification import verified_edges
 
         rows = frame_of(self._spark, self._layout.root, files, CANDIDATE_SCHEMA)
         one_per_text = rows.groupBy("key", "text").agg(f.min("node").alias("node"))

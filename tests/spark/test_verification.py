@@ -13,7 +13,9 @@ import pytest
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
-from pipelines.dedup import signatures
+from gristmill.core.progress import Reporter
+from gristmill.core.settings import to_plain
+from pipelines.dedup import clusters, signatures
 from pipelines.dedup.candidate_texts import TextPart
 from pipelines.dedup.schemes import parameters
 from pipelines.dedup.verification import Limits, verified_edges
@@ -161,3 +163,42 @@ def test_documents_that_could_not_be_signed_shift_no_row_and_changed_texts_are_r
     problem = explain(error.value, "duplicate_clusters")
     assert isinstance(problem, MissingDataError)
     assert "--through minhash_signatures" in str(problem)
+
+
+def test_verified_clusters_whatever_arrives_when(spark: Any, tmp_path: Any) -> None:
+    texts = corpus(11, 40, 8)
+    half = signatures.Settings(bands=8, rows=8)  # which are looked up in shorter bands
+    expected = None
+    for name, arrivals in (("whole", [4]), ("arrivals", [2, 4])):
+        layout = Layout(tmp_path / name)
+        for segment in range(4):
+            partition = Partition("c", f"{segment:05d}")
+            rows = [{"doc_id": f"{place:04d}", "text": texts[place]} for place in range(segment, len(texts), 4)]
+            batch = pa.RecordBatch.from_pylist(rows, schema=DOCUMENT_SCHEMA)
+            tables = {"quality_filtered_documents": batch, "minhash_signatures": signatures.score(batch, half)}
+            for asset, table in tables.items():
+                folder = layout.partition_dir(asset, partition)
+                layout.fs.makedirs(folder)
+                pq.write_table(pa.Table.from_batches([table]), f"{folder}/part-00000.parquet")
+        written = 0
+        for until in arrivals:
+            for segment in range(written, until):
+                folder = layout.partition_dir("minhash_signatures", Partition("c", f"{segment:05d}"))
+                report = {"rows_kept": len(texts[segment::4]), "fingerprint": str(segment), "settings": to_plain(half)}
+                layout.write_json(f"{folder}/report.json", report)
+            written = until
+            settings = clusters.Settings(verified_jaccard=0.7)
+            clusters.run(spark, layout, Partition("c"), settings, Reporter())
+        folder = layout.partition_dir("duplicate_clusters", Partition("c"))
+        rows = [row for path in layout.parts(folder) for row in pq.read_table(path).to_pylist()]
+        found = {row["doc_id"]: row["representative_id"] for row in rows}
+        assert found == (expected or found)
+        expected = found
+    names = [f"{place:04d}" for place in range(len(texts))]
+    pairs = itertools.combinations(range(len(texts)), 2)
+    alike = [(names[a], names[b]) for a, b in pairs if similarity(texts[a], texts[b]) >= 0.7]
+    wanted = components(names, alike)
+    groups = components(names, list((expected or {}).items()))
+    # No cluster has members that the texts don't connect; bands may miss a pair near the threshold.
+    assert all(any(group <= whole for whole in wanted) for group in groups)
+    assert sum(len(group) - 1 for group in groups) >= 0.97 * sum(len(group) - 1 for group in wanted)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from pipelines.dedup import jaccard as module
 from pipelines.dedup.jaccard import jaccard, jaccard_pairs, links, shingle_set
+from pipelines.dedup.schemes import SCHEMES, parameters
+from pipelines.dedup.verification import candidate_bands
 
 WORDS = st.lists(st.sampled_from(["a", "b", "ab", "ä", "\ud800", "1"]), max_size=12)
 
@@ -81,3 +83,15 @@ def test_links_in_blocks_and_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None
     assert links(chain, 0.8) == whole
     assert links([], 0.8) == []
     assert links([np.empty(0, np.uint64)] * 3, 0.8) == []
+
+
+def test_verified_candidates_come_from_bands_that_hardly_miss_any() -> None:
+    shapes = {name: candidate_bands(made) for name, made in SCHEMES.items()}
+    assert (shapes["gristmill"].bands, shapes["gristmill"].rows) == (18, 6)
+    for name, made in SCHEMES.items():
+        assert shapes[name].probability(0.8) >= 0.995
+        assert shapes[name].permutations <= made.permutations
+    few = parameters({"bands": 4, "rows": 6})
+    assert candidate_bands(few) == few
+    many = parameters({"bands": 50, "rows": 5})
+    assert candidate_bands(many) == many
