@@ -27,8 +27,8 @@ _ENTITY_OF_LABEL = {
     "ORG": "ORGANIZATION",
     "ORGANIZATION": "ORGANIZATION",
 }
-MAX_PIECE = 5_000  # code points given to the model at once: 100 MB at most for a batch, however long a page is
-_BATCH_PIECES = 16
+MAX_PIECE = 5_000  # code points given to the model at once, so that a long page needs no more memory than a short one
+_BATCH_PIECES = 4
 _BORDERS = ("\n\n", "\n", ". ", " ")  # where to cut a longer text, best first
 _UNUSED = ("tagger", "parser", "attribute_ruler", "lemmatizer", "senter")
 
@@ -41,11 +41,13 @@ def find_names(texts: Sequence[str], entities: Sequence[str], pipeline: str) -> 
     """
     found: list[list[Span]] = [[] for _ in texts]
     pieces = ((text[first:last], (index, first)) for index, text in enumerate(texts) for first, last in cuts(text))
-    for document, (index, first) in _loaded(pipeline).pipe(pieces, as_tuples=True, batch_size=_BATCH_PIECES):
-        for named in document.ents:
-            entity = _ENTITY_OF_LABEL.get(named.label_)
-            if entity is not None and entity in entities:
-                found[index].append(Span(first + named.start_char, first + named.end_char, entity, SCORE))
+    model = _loaded(pipeline)
+    with model.memory_zone():  # else spaCy keeps every word it ever saw
+        for document, (index, first) in model.pipe(pieces, as_tuples=True, batch_size=_BATCH_PIECES):
+            for named in document.ents:
+                entity = _ENTITY_OF_LABEL.get(named.label_)
+                if entity is not None and entity in entities:
+                    found[index].append(Span(first + named.start_char, first + named.end_char, entity, SCORE))
     return found
 
 
