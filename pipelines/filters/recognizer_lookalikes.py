@@ -6,7 +6,7 @@ On 10,390 real pages (72 MB of text) plain Presidio finds 2,035 phone numbers, o
 
 import re
 
-_BEFORE = 48  # characters in which a word such as "phone" speaks for bare digits
+CONTEXT = 48  # characters before bare digits in which a word such as "phone" speaks for them
 _ISBN_DIGITS = (10, 13)
 _QUAD = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _EDGE = " ()[]-.\u00a0"
@@ -56,6 +56,11 @@ _SPEAKS_FOR = re.compile(
 )
 
 
+def speaks_of_phones(text: str) -> bool:
+    """Whether `text` has a word such as "call", "tel" or "mobile"."""
+    return bool(_SPEAKS_FOR.search(text))
+
+
 def is_part_of_more(before: str, after: str) -> bool:
     """Whether digits go on beyond a finding: it is a fraction, the seconds of a time or a piece of a path."""
     return bool(_GOES_BEFORE.search(before) or _GOES_ON.match(after))
@@ -76,7 +81,7 @@ def is_lookalike_phone(number: str, before: str, after: str) -> bool:
     if "+" in number or "\uff0b" in number:
         return not _EXTENSION.search(number) and (digits > _E164_DIGITS or bare in _LIMITS)
     if bare.isdigit():
-        return not bare.isascii() or bare in _LIMITS or not _SPEAKS_FOR.search(before[-_BEFORE:])
+        return not bare.isascii() or bare in _LIMITS or not speaks_of_phones(before[-CONTEXT:])
     return bool(
         _SHAPES.fullmatch(bare)
         or _INSIDE.search(number)

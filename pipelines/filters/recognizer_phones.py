@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from pipelines.filters.recognizer_lookalikes import CONTEXT, speaks_of_phones
 from pipelines.filters.recognizer_spans import Span
 from pipelines.filters.windows_phone import number_windows
 from pipelines.filters.windows_slab import Slab, Trigger
@@ -28,6 +29,7 @@ _PLAIN = re.compile(
     r"[0-9+\uFF0B\-\u2010-\u2015\u2212\u30FC\uFF0D-\uFF0F \u00A0\u00AD\u200B\u2060\u3000()\uFF08\uFF09\uFF3B\uFF3D.\[\]"
     r"/\u2053\u223C]*"
 )
+_ALONE = re.compile(r"[^\d(+\uFF0B]?\d+\D?")  # a run of digits and its neighbours
 _PLUS = re.compile("[+\uff0b]")  # stands before the first digit, where it stands at all
 _MARK = re.compile(r"\D+")
 _KINDS = (  # of numbers; a valid one is of a kind
@@ -38,9 +40,15 @@ _VALID = 1  # phonenumbers.Leniency.VALID; below it a number need only be possib
 
 
 class PhoneDetector:
-    """Presidio's PhoneRecognizer for `regions`; of what it finds, numbers of `min_digits` digits or more."""
+    """Presidio's PhoneRecognizer for `regions`; of what it finds, numbers of `min_digits` digits or more.
 
-    def __init__(self, entity: str, regions: Sequence[str], leniency: int, min_digits: int) -> None:
+    With `needs_word` it may leave out, where digits stand alone, what counts only if a word such as "phone" is near.
+    """
+
+    def __init__(
+        self, entity: str, regions: Sequence[str], leniency: int, min_digits: int, *, needs_word: bool = False
+    ) -> None:
+        self._needs_word = needs_word
         self.entities = (entity,)
         self._asked = [_Region(region, leniency) for region in regions]
         least = min((region.least_digits for region in self._asked), default=_PLUS_DIGITS)
@@ -55,6 +63,12 @@ class PhoneDetector:
         text = slab.text
         for start, end in number_windows(text, zip(first.tolist(), last.tolist(), strict=True)):
             window = text[start:end]
+            if (
+                self._needs_word
+                and _ALONE.fullmatch(window)
+                and not speaks_of_phones(text[max(start - CONTEXT, 0) : start + 1])
+            ):
+                continue
             found = self._remembered(window) if len(window) <= _CACHED_CHARACTERS else self._in_window(window)
             for a, b in found:
                 yield Span(start + a, start + b, self.entities[0], SCORE)

@@ -114,6 +114,7 @@ def _detector(recognizer: Any, settings: RecognizerSettings) -> Detector:
             recognizer.supported_regions,
             recognizer.leniency,
             settings.min_phone_digits,
+            needs_word=settings.drop_lookalikes,
         )
     if kind.analyze is PatternRecognizer.analyze:
         return PatternDetector(recognizer, settings.score_threshold)
