@@ -13,40 +13,19 @@ names of files.
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
-from pipelines.dedup.band_index import (
-    CANDIDATE_SCHEMA,
-    EDGE_SCHEMA,
-    IndexFile,
-    bucket_edges,
-    candidates,
-    exact_edges,
-    merge_runs,
-    new_entries,
-    old_entries,
-    ranges_for,
-    write_candidates,
-    write_edges,
-    write_index,
-)
-from pipelines.dedup.buckets import (
-    MEMBER_SCHEMA,
-    KeysTask,
-    SignaturePart,
-    member_rows,
-    write_released,
-    write_runs,
-)
+from pipelines.dedup.band_index import CANDIDATE_SCHEMA, EDGE_SCHEMA, IndexFile
+from pipelines.dedup.buckets import MEMBER_SCHEMA, KeysTask, SignaturePart, member_rows
 from pipelines.dedup.cluster_inputs import Inputs, signature_parts, text_parts
 from pipelines.dedup.cluster_state import Segment, StateFolder
 from pipelines.dedup.duplicate_files import SegmentFiles, write_decisions
+from pipelines.dedup.key_tasks import INDEX_FOLDER, Found, Run, look_up, runs_of, runs_of_released, write_indexes
 from pipelines.dedup.membership import MEMBERSHIP_SCHEMA, contracted, dissolved, frame_of, grown
 from pipelines.dedup.representative_choice import decisions
 from pipelines.dedup.verification import candidate_bands, verified_edges
@@ -54,22 +33,11 @@ from pipelines.dedup.verification import candidate_bands, verified_edges
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-T = TypeVar("T")
-R = TypeVar("R")
-INDEX_FOLDER, CLUSTER_FOLDER = "index", "clusters"
+CLUSTER_FOLDER = "clusters"
 STEPS = ("reading signatures", "looking keys up", "components", "choosing representatives", "writing", "done")
 _FILE_SCHEMA = (
     "kind string, place bigint, path string, name string, rows bigint, bytes bigint, sha256 string, number bigint"
 )
-_RUN_SCHEMA = "run string, keys bigint, edges string, edge_rows bigint"
-
-
-@dataclass(frozen=True)
-class Found:
-    """Files of edges: path and number of each."""
-
-    edges: list[tuple[str, int]]
-    candidates: list[tuple[str, int]]
 
 
 class ClusterJob:
@@ -90,8 +58,8 @@ class ClusterJob:
         self._reporter, self._preferred, self._threshold = reporter, preferred, verified_jaccard
         self.numbers: dict[str, int] = {}
 
-    def update(self, folder: StateFolder) -> None:
-        """Commit a new version of the state, unless nothing came and nothing went."""
+    def update(self, folder: StateFolder, before_commit: Callable[[], None] = lambda: None) -> None:
+        """Commit a new version of the state, unless nothing came and nothing went; `before_commit` may still refuse."""
         before = folder.state.segments
         wanted = {p.key: self._inputs.report(p) for p in self._inputs.partitions}
         same = {k: s for k, s in before.items() if k in wanted and s.fingerprint == str(wanted[k]["fingerprint"])}
@@ -114,6 +82,7 @@ class ClusterJob:
 
         with checkpointer(self._spark, self._layout, self._work) as checkpoint:
             self._update(folder, segments, new, gone, parts, checkpoint)
+        before_commit()
         folder.commit(segments, next_ordinal)
 
     def _update(
@@ -125,25 +94,30 @@ class ClusterJob:
         parts: Sequence[SignaturePart],
         checkpoint: "Callable[[DataFrame], DataFrame]",
     ) -> None:
-        known = [segment for key, segment in segments.items() if key not in new]
+        came_now = set(new)
+        known = [segment for key, segment in segments.items() if key not in came_now]
         members, released = self._without_lost(folder, [*known, *gone.values()], gone, checkpoint)
         self.advance(0)
         keys = self._keys_task()
-        runs = self._runs(keys, [part for part in parts if self._key_of(part) in new])
-        edges = [(run["edges"], run["edge_rows"]) for written in runs.values() for run in written]
-        new_index: list[tuple[str, IndexFile]] = []
-        for key, files, found in self._index(folder, runs, new):
-            segments[key] = replace(segments[key], index=tuple(files))
-            new_index += [(folder.full(file.path), file) for file in files]
-            edges += found
+        names, runs = [p.key for p in self._inputs.partitions], {key: list[Run]() for key in new}
+        came = [part for part in parts if names[part.place] in runs]
+        for part, written in zip(came, runs_of(self._spark, keys, came), strict=True):
+            runs[names[part.place]] += written
+        index, edges = write_indexes(self._spark, self._layout, self._work, folder, runs)
+        every = [run for of_segment in runs.values() for run in of_segment]
+        for key, files in index.items():
+            segments[key] = replace(segments[key], index=files)
+        new_index = [(folder.full(file.path), file) for files in index.values() for file in files]
         if released is not None:
-            found = self._released_runs(keys, released, {part.ordinal: part for part in parts})
-            edges += [(run["edges"], run["edge_rows"]) for run in found]
-            new_index += [(run["run"], IndexFile(run["run"], run["keys"])) for run in found]
+            again = runs_of_released(keys, _by_part(released), {part.ordinal: part for part in parts})
+            new_index += [(run.run, IndexFile(run.run, run.keys)) for run in again]
+            every += again
+        edges += [(run.edges, run.edge_rows) for run in every]
         self.numbers["bucket_rows"] = sum(file.keys for _, file in new_index)
         self.advance(1)
         old_index = [(folder.full(file.path), file) for segment in known for file in segment.index]
-        met = self._lookup(new_index, old_index)
+        is_verified = self._threshold is not None
+        met = look_up(self._spark, self._layout, self._work, new_index, old_index, is_verified=is_verified)
         self.advance(2)
         components = self._components(Found(edges + met.edges, met.candidates), members, parts, checkpoint)
         self.advance(3)
@@ -167,9 +141,6 @@ class ClusterJob:
         cut = candidate_bands(made) if is_verified else made
         return KeysTask(self._layout.root, self._work, cut.bands, is_verified, cut.signature_bytes)
 
-    def _key_of(self, part: SignaturePart) -> str:
-        return self._inputs.partitions[part.place].key
-
     def _without_lost(
         self,
         folder: StateFolder,
@@ -189,68 +160,6 @@ class ClusterJob:
         released = told.where("is_dead").select("node")
         self.numbers["documents_released"] = released.count()
         return told.where("not is_dead").select("node", "root"), released
-
-    # -- keys and index ----------------------------------------------------------------------------
-    def _runs(self, task: KeysTask, parts: Sequence[SignaturePart]) -> dict[str, list[dict[str, Any]]]:
-        """The runs of each new segment's parts."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for part, written in zip(parts, self._tasks(partial(write_runs, task), parts), strict=True):
-            found.setdefault(self._key_of(part), []).extend(written)
-        return found
-
-    def _released_runs(
-        self, task: KeysTask, released: "DataFrame", parts: Mapping[int, SignaturePart]
-    ) -> list[dict[str, Any]]:
-        def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for run in write_released(task, parts, batches):
-                yield pa.RecordBatch.from_pylist([run])
-
-        rows = _by_part(released).mapInArrow(write, _RUN_SCHEMA).collect()
-        return [row.asDict() for row in rows]
-
-    def _index(
-        self, folder: StateFolder, runs: Mapping[str, list[dict[str, Any]]], new: Sequence[str]
-    ) -> Iterator[tuple[str, list[IndexFile], list[tuple[str, int]]]]:
-        """The index of each new segment, and files of the edges between its runs."""
-        tasks: list[_IndexTask] = []
-        for place, key in enumerate(new):
-            of_segment = runs.get(key, [])
-            ranges = ranges_for(sum(run["keys"] for run in of_segment))
-            for number in range(ranges if of_segment else 0):
-                name = f"{place:06d}-{number:05d}.parquet"
-                path = posixpath.join(folder.folder, INDEX_FOLDER, name)
-                edges = posixpath.join(self._work, f"index-{name}")
-                sources = tuple(run["run"] for run in of_segment)
-                tasks.append(_IndexTask(self._layout.root, key, sources, number, ranges, path, edges))
-        written: dict[str, tuple[list[IndexFile], list[tuple[str, int]]]] = {key: ([], []) for key in new}
-        for task, (keys, edges) in zip(tasks, self._tasks(_write_index_range, tasks), strict=True):
-            files, found = written[task.segment]
-            files.append(IndexFile(folder.relative(task.path), keys, task.number, task.ranges))
-            found.append((task.edges, edges))
-        for key, (files, found) in written.items():
-            yield key, files, found
-
-    def _lookup(self, new: Sequence[tuple[str, IndexFile]], old: Sequence[tuple[str, IndexFile]]) -> Found:
-        cores = self._spark.sparkContext.defaultParallelism
-        keys = sum(file.keys for _, file in new)
-        ranges = ranges_for(keys, cores if keys > _KEYS_OF_ONE_CORE else 1)
-        tasks = [
-            _LookupTask(
-                self._layout.root,
-                tuple(path for path, file in new if file.may_hold(number, ranges)),
-                tuple(path for path, file in old if file.may_hold(number, ranges)),
-                number,
-                ranges,
-                posixpath.join(self._work, f"lookup-{number:06d}"),
-                self._threshold is not None,
-            )
-            for number in range(ranges)
-        ]
-        found = Found([], [])
-        for edges, unverified in self._tasks(_look_up, tasks):
-            found.edges.append(edges)
-            found.candidates.extend(unverified)
-        return found
 
     # -- clusters ----------------------------------------------------------------------------------
     def _components(
@@ -342,12 +251,6 @@ class ClusterJob:
             )
 
     # -- Spark -------------------------------------------------------------------------------------
-    def _tasks(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """Run one Spark task per item; the results in the order of `items`."""
-        if not items:
-            return []
-        return self._spark.sparkContext.parallelize(items, len(items)).map(function).collect()
-
     def advance(self, step: int) -> None:
         """Tell where the job is."""
         self._spark.sparkContext.setJobDescription(f"duplicate_clusters: {STEPS[step]}")
@@ -355,52 +258,6 @@ class ClusterJob:
 
     def _say(self, step: int, note: str) -> None:
         self._reporter.progress("duplicate_clusters", step, len(STEPS) - 1, "steps", note)
-
-
-_KEYS_OF_ONE_CORE = 1 << 17  # fewer are looked up before a second task has started
-
-
-@dataclass(frozen=True)
-class _IndexTask:
-    root: str
-    segment: str
-    runs: tuple[str, ...]
-    number: int
-    ranges: int
-    path: str
-    edges: str
-
-
-def _write_index_range(task: _IndexTask) -> tuple[int, int]:
-    layout = Layout(task.root)
-    entries, edges = merge_runs(layout, task.runs, task.number, task.ranges)
-    write_index(layout, task.path, entries)
-    write_edges(layout, task.edges, edges)
-    return len(entries), len(edges)
-
-
-@dataclass(frozen=True)
-class _LookupTask:
-    root: str
-    new: tuple[str, ...]
-    old: tuple[str, ...]
-    number: int
-    ranges: int
-    stem: str
-    is_verified: bool
-
-
-def _look_up(task: _LookupTask) -> tuple[tuple[str, int], list[tuple[str, int]]]:
-    layout = Layout(task.root)
-    path = f"{task.stem}-edges.parquet"
-    entries = new_entries(layout, task.new, task.number, task.ranges)
-    edges = (exact_edges if task.is_verified else bucket_edges)(entries, old_entries(layout, task.old, entries))
-    write_edges(layout, path, edges)
-    if not task.is_verified:
-        return (path, len(edges)), []
-    unverified = f"{task.stem}-candidates.parquet"
-    count = write_candidates(layout, unverified, candidates(entries, old_entries(layout, task.old, entries)))
-    return (path, len(edges)), [(unverified, count)]
 
 
 def _by_part(nodes: "DataFrame") -> "DataFrame":

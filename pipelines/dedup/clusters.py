@@ -102,7 +102,7 @@ def run(
             preferred=settings.preferred_corpora,
             verified_jaccard=settings.verified_jaccard,
         )
-        job.update(state)
+        job.update(state, lambda: _require_unchanged(layout, inputs, settings))
         found = write_slice(spark, layout, state, attempt.output, inputs)
         if settings.repeated_paragraphs:
             found = _with_paragraphs(found, spark, layout, state.paths_of("kept"), attempt.output, inputs, settings)
