@@ -9,6 +9,7 @@ that has 100 or more, which Dagster's own staleness passes over.
 from collections.abc import Mapping
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG, get_input_data_version_tag
 
 from assets.versions import latest_versions, version_tags
 from gristmill.core.layout import Layout, Partition
@@ -58,8 +59,16 @@ def changes(
 
 
 def record_changes(instance: dg.DagsterInstance, layout: Layout) -> list[str]:
-    """Record what `changes` finds, outside any run; returns the corpora."""
+    """Record what `changes` finds, outside any run; returns the corpora whose clusters are stale for it."""
     found = changes(instance, layout)
     for observation in found:
         instance.report_runless_asset_event(observation)
-    return [str(observation.partition) for observation in found]
+    now = {str(observation.partition): observation.tags[DATA_VERSION_TAG] for observation in found}
+    return [corpus for corpus, version in now.items() if _made_with(instance, corpus) not in (None, version)]
+
+
+def _made_with(instance: dg.DagsterInstance, corpus: str) -> str | None:
+    """The version of what the clusters of `corpus` were compared with when they were made last."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(_CLUSTERS), asset_partitions=[corpus])
+    record = next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
+    return (record.event_log_entry.tags or {}).get(get_input_data_version_tag(COMPARED)) if record else None

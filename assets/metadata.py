@@ -8,7 +8,7 @@ from typing import Any, cast
 import dagster as dg
 
 from gristmill.core.layout import Layout, Partition
-from pipelines.report.personal_data_rates import rates
+from pipelines.report.personal_data_rates import PREFIX, rates
 from pipelines.stages import Stage
 
 PREVIEW_ROWS = 5
@@ -35,10 +35,10 @@ def partition_metadata(layout: Layout, stage: Stage, partition: Partition, repor
     tally = cast(dict[str, int], report.get("tally") or {})
     if tally:
         found["tally"] = dg.MetadataValue.json(tally)
-    if len(tally) <= MOST_TALLIES:
-        found |= {f"tally/{name}": count for name, count in tally.items() if name not in found}
-    if stage.name == "clean_documents":
-        found |= {f"pii_per_1000/{entity}": round(rate, 3) for entity, rate in rates(report).items()}
+    shown = {name: count for name, count in tally.items() if not name.startswith(PREFIX)}
+    if len(shown) <= MOST_TALLIES:
+        found |= {f"tally/{name}": count for name, count in shown.items() if name not in found}
+    found |= {f"pii_per_1000/{entity}": round(rate, 3) for entity, rate in rates(report).items() if rate}
     if stage.kind == "cluster":
         found |= cluster_metadata(layout, partition, report)
     if stage.kind in ("map", "cluster"):

@@ -137,7 +137,8 @@ def nothing_drifted(
 
 def _highest(found: Sequence[dict[str, float]]) -> dict[str, float]:
     entities = sorted({entity for one in found for entity in one})
-    return {entity: round(max(one.get(entity, 0.0) for one in found), 3) for entity in entities}
+    highest = {entity: round(max(one.get(entity, 0.0) for one in found), 3) for entity in entities}
+    return {entity: rate for entity, rate in highest.items() if rate}
 
 
 def _settings(workers: Workers) -> Settings:

@@ -1,10 +1,12 @@
 """`gristmill corpus remove`: what goes and what stays, a question, then all of it."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
+from gristmill.core.errors import CorpusError
 from gristmill.core.layout import Layout
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def remove(
     found = holdings(layout, name)
     out = console(is_error=is_json)
     _print_holdings(found, is_keeping_data=is_keeping_data, is_error=is_json)
-    if not is_agreed and not typer.confirm(f"remove corpus {name}?", err=is_json):
+    if not is_agreed and not _is_confirmed(name, is_error=is_json):
         out.print("nothing was removed")
         raise typer.Exit(1)
 
@@ -60,6 +62,17 @@ def remove(
         )
     if is_in_mixture:
         out.print("  training_mixture names shards of it: make the mixture again before the next training run")
+
+
+def _is_confirmed(name: str, *, is_error: bool) -> bool:
+    try:
+        return typer.confirm(f"remove corpus {name}?", err=is_error)
+    except typer.Abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise CorpusError(
+            f"corpus {name}: nobody answered, nothing was removed; --yes removes without asking"
+        ) from None
 
 
 def _print_holdings(found: "Holdings", *, is_keeping_data: bool, is_error: bool) -> None:

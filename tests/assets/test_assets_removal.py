@@ -63,6 +63,24 @@ def test_it_goes_whole_and_the_others_know(
     assert (tmp_path / "crawls" / "books" / "0.jsonl").exists(), "what was registered is the user's"
 
 
+def test_clusters_that_were_made_without_it_are_right_again(
+    layout: Layout, instance: dg.DagsterInstance, toys: ToyWorkers, tmp_path: Path
+) -> None:
+    toys.scope = "all"
+    Path(layout.root).mkdir(exist_ok=True)
+    (Path(layout.root) / "settings.yaml").write_text("duplicate_clusters: {scope: all}\n")
+    books, _ = corpus(layout, tmp_path, "books", 1), corpus(layout, tmp_path, "news", 1)
+    run_corpus(instance, layout, "books", "duplicate_clusters")
+    run_corpus(instance, layout, "news", "minhash_signatures")
+    assert stale(instance, books) == {"duplicate_clusters": ["books"]}
+    code, said = remove(layout, "news", answer="")
+    assert code != 0
+    assert known_corpus(layout, "news") is not None
+    code, said = remove(layout, "news", "--yes")
+    assert (code, "stale" in said) == (0, False)
+    assert stale(instance, books) == {}
+
+
 def test_data_may_be_kept(layout: Layout, instance: dg.DagsterInstance, toys: ToyWorkers, tmp_path: Path) -> None:
     corpus(layout, tmp_path, "books", 1)
     run_corpus(instance, layout, "books", "extracted_documents")
