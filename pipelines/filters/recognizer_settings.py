@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class RecognizerSettings:
     """Which recognizers run, and which of their findings count."""
 
-    # A YAML file of recognizers (docs/personal-data.md); none: filters/recognizers.yaml, which says what runs.
+    # A YAML file of recognizers (docs/privacy.md); none: filters/recognizers.yaml, which says what runs.
     recognizers: str | None = None
     entities: tuple[str, ...] | None = None  # of those that the recognizers find; none: all of them
     # Whose national identifiers are looked for (Presidio's country codes, such as us); none: every country's. What
