@@ -8,9 +8,10 @@ that both look for the same; as it does a megabyte in ten seconds, it gets a sam
 taken evenly from all pages. Ours does the same samples and all pages, in batches of the size that the stage uses, each
 time by a new engine, which has seen other pages before, for imports and compiled expressions are nobody's work.
 
-`same` settings are those that keep every finding of Presidio's; on both samples every span (entity, start, end, score) of
-every page is held against the peer's, and a difference ends the run with status 1. `default` settings drop lookalikes.
-`ratio` is that of MB/s of `same` and of the peer on the even sample, megabytes being of UTF-8. --smoke: made texts, a second.
+`same` settings are those that keep every finding of Presidio's; on both samples every span (entity, start, end, score)
+of every page is held against the peer's, and a difference ends the run with status 1. `default` settings drop
+lookalikes. `ratio` is that of MB/s of `same` and of the peer on the even sample, megabytes being of UTF-8. --smoke:
+made texts, a second.
 """
 
 import argparse
