@@ -76,6 +76,10 @@ def sets_of(edges: Any, nodes: set[int]) -> set[frozenset[int]]:
     return {frozenset(group) for group in groups.values()}
 
 
+def sharing(rows: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    return [(a[1], b[1]) for a, b in itertools.combinations(rows, 2) if a[0] == b[0]]
+
+
 ENTRIES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 40), st.integers(0, 2)), max_size=60)
 
 
@@ -111,9 +115,9 @@ def test_lookups_join_what_shares_a_key(tmp_path_factory, segments, new, ranges:
     rows = [row for segment in [*segments, new] for row in segment]
     nodes = {node for _, node, _ in rows}
     if not has_texts:
-        wanted = {key for key, *_ in new}
-        joined = [(a[1], b[1]) for a, b in itertools.combinations(rows, 2) if a[0] == b[0] and a[0] in wanted]
-        joined += [(a[1], b[1]) for s in segments for a, b in itertools.combinations(s, 2) if a[0] == b[0]]
+        known = [row for segment in segments for row in segment]
+        edges += sharing(known)  # found when the later of the two came
+        joined = sharing(rows)
         assert sets_of(edges, nodes) == sets_of(joined, nodes)
         return
     texts: dict[int, set[int]] = {}
