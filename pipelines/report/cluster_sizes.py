@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout, Partition
 from pipelines.damage import reading
-from pipelines.dedup.duplicate_files import REPRESENTATIVE_FOLDER
 from pipelines.report.plots import BLUE, canvas, png
 
 ASSET = "duplicate_clusters"
+REPRESENTATIVE_FOLDER = "_representatives"  # as pipelines.dedup.duplicate_files has it, which knows Spark
 _ROWS = 1 << 16
 
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.core.layout import Layout, Partition
+from pipelines.dedup import duplicate_files
 from pipelines.report.cluster_sizes import cluster_size_plot, cluster_sizes
 from pipelines.report.personal_data_rates import Settings, counts, drifts, rates
 
@@ -69,7 +70,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_cluster_sizes_are_taken_together_by_powers_of_two(tmp_path: Path) -> None:
     layout, books = Layout(str(tmp_path)), Partition("books")
-    folder = Path(layout.partition_dir("duplicate_clusters", books), "_representatives")
+    folder = Path(layout.partition_dir("duplicate_clusters", books), duplicate_files.REPRESENTATIVE_FOLDER)
     folder.mkdir(parents=True)
     for number, sizes in enumerate([[2, 2, 3, 4, 5], [8, 9, 10_000]]):
         pq.write_table(pa.table({"doc_id": ["x"] * len(sizes), "cluster_size": sizes}), folder / f"p{number}.parquet")
