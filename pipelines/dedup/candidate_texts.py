@@ -1,5 +1,6 @@
 """The texts behind signatures, of chosen documents only, as shingle sets."""
 
+import contextlib
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -47,7 +48,7 @@ def shingle_sets(layout: Layout, part: TextPart, rows: Sequence[int], parameters
         parameters: of the signatures: texts are normalised and cut as they were for them.
 
     Raises:
-        MissingDataError: the part can't be read, or its texts are not those that were signed.
+        MissingDataError: the part is gone or can't be read, or its texts are not those that were signed.
     """
     chosen = np.asarray(rows, np.int64)
     places, signed = _places(layout, part)
@@ -76,7 +77,7 @@ def exact(parameters: Parameters) -> Parameters:
 
 def _texts(layout: Layout, path: str, rows: Any) -> Iterator[Any]:
     """The texts of some rows (ascending) of a part, in arrays; row groups without any are not read."""
-    with reading(path), layout.fs.open(path, "rb") as file:
+    with _reading_documents(path), layout.fs.open(path, "rb") as file:
         parquet = pq.ParquetFile(cast(Any, file))
         first = 0
         for group in range(parquet.num_row_groups):
@@ -96,9 +97,11 @@ def _places(layout: Layout, part: TextPart) -> tuple[Any, Any]:
 
     The row is the same, but for documents that could not be signed (`broken_row`).
     """
-    signed = _columns(layout, part.signatures, ["doc_id", "content_hash"])
+    with reading(part.signatures):
+        signed = _columns(layout, part.signatures, ["doc_id", "content_hash"])
     hashes: Any = signed.column("content_hash").combine_chunks()
-    documents = _columns(layout, part.path, ["doc_id"]).column("doc_id")
+    with _reading_documents(part.path):
+        documents = _columns(layout, part.path, ["doc_id"]).column("doc_id")
     if signed.column("doc_id").equals(documents):
         return np.arange(signed.num_rows), hashes
     places, ids, at = list[int](), documents.to_pylist(), 0
@@ -112,8 +115,20 @@ def _places(layout: Layout, part: TextPart) -> tuple[Any, Any]:
 
 
 def _columns(layout: Layout, path: str, names: list[str]) -> pa.Table:
-    with reading(path), layout.fs.open(path, "rb") as file:
+    with layout.fs.open(path, "rb") as file:
         return pq.ParquetFile(cast(Any, file)).read(columns=names)
+
+
+@contextlib.contextmanager
+def _reading_documents(path: str) -> Iterator[None]:
+    """Signatures may be all that is left of a corpus: then there is a way without texts."""
+    try:
+        with reading(path):
+            yield
+    except MissingDataError as error:
+        raise MissingDataError(
+            f"{error}; or set `verified_jaccard: null` of duplicate_clusters, which compares signatures without texts"
+        ) from None
 
 
 def _changed(part: TextPart) -> MissingDataError:

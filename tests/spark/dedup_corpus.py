@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout, Partition
+from pipelines.dedup.clusters import Settings
 from pipelines.schema import SIGNATURE_SCHEMA
 
 BANDS, ROWS = 4, 2
+UNVERIFIED = Settings(verified_jaccard=None)  # these signatures have no texts
 Document = dict[str, Any]
 
 

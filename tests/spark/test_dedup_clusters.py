@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dedup_corpus import Document, document, expected_representatives, shard, write_segments
+from dedup_corpus import UNVERIFIED, Document, document, expected_representatives, shard, write_segments
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
-from pipelines.dedup.clusters import Settings, run
+from pipelines.dedup.clusters import run
 from pipelines.dedup.components import connected_components
 from pipelines.dedup.duplicate_files import representative_path
 from pipelines.schema import DUPLICATE_SCHEMA
@@ -36,7 +36,7 @@ class Quiet(Reporter):
 
 
 def cluster(spark: Any, layout: Layout, corpus: str = "c", **how: Any) -> dict[str, Any]:
-    return run(spark, layout, Partition(corpus), Settings(), Quiet(), **how)
+    return run(spark, layout, Partition(corpus), UNVERIFIED, Quiet(), **how)
 
 
 def duplicates(layout: Layout, corpus: str = "c") -> list[dict[str, Any]]:

@@ -12,12 +12,12 @@ from typing import Any
 
 import psutil
 import pytest
-from dedup_corpus import document, shard, write_segments
+from dedup_corpus import UNVERIFIED, document, shard, write_segments
 from test_spark_worker import free_port
 
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
-from pipelines.dedup.clusters import Settings, run
+from pipelines.dedup.clusters import run
 
 pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 PATIENCE_SECONDS = 400
@@ -75,14 +75,14 @@ def test_a_killed_executor_changes_no_byte(spark: Any, tmp_path: Path) -> None:
     layout = Layout(str(tmp_path / "home"))
     links = [document(f"link{i}", [10_000 + i // 2, 20_000 + (i + 1) // 2, i, i % 90]) for i in range(800)]
     write_segments(layout, "c", shard(links, 1, 2, 3))
-    undisturbed = run(spark, layout, Partition("c"), Settings(), Reporter())
+    undisturbed = run(spark, layout, Partition("c"), UNVERIFIED, Reporter())
     for folder in ("duplicate_clusters", "cluster_state"):
         layout.fs.rm(layout.join(folder), recursive=True)
     (tmp_path / "cluster").mkdir()
     with cluster_of_two(tmp_path / "cluster") as (master, workers):
         command = [sys.executable, "-m", "pipelines.worker", "duplicate_clusters", "--root", layout.root]
         job = subprocess.Popen(
-            [*command, "--partition", "c", "--master", master],
+            [*command, "--partition", "c", "--master", master, "--settings", '{"verified_jaccard": null}'],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

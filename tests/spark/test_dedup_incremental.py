@@ -2,12 +2,21 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dedup_corpus import Document, document, expected_representatives, remove_segment, shard, write_segment
+from dedup_corpus import (
+    UNVERIFIED,
+    Document,
+    document,
+    expected_representatives,
+    remove_segment,
+    shard,
+    write_segment,
+)
 
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
@@ -19,7 +28,7 @@ from pipelines.schema import DOCUMENT_SCHEMA
 from pipelines.stages import stage
 
 pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore::ResourceWarning")]
-ALONE, ALL = Settings(), Settings(scope="all", preferred_corpora=("books",))
+ALONE, ALL = UNVERIFIED, replace(UNVERIFIED, scope="all", preferred_corpora=("books",))
 
 
 class Lines(Reporter):

@@ -163,6 +163,13 @@ def test_documents_that_could_not_be_signed_shift_no_row_and_changed_texts_are_r
     problem = explain(error.value, "duplicate_clusters")
     assert isinstance(problem, MissingDataError)
     assert "--through minhash_signatures" in str(problem)
+    layout.fs.rm(source.path)
+    with pytest.raises(Exception, match="it is not there") as error:
+        edges(spark, layout, sources, rows, 1.0)
+    problem = explain(error.value, "duplicate_clusters")
+    assert isinstance(problem, MissingDataError)
+    assert "--through quality_filtered_documents" in str(problem)
+    assert "verified_jaccard: null" in str(problem)
 
 
 def test_verified_clusters_whatever_arrives_when(spark: Any, tmp_path: Any) -> None:
