@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gristmill.core.errors import MissingDataError
@@ -12,7 +12,7 @@ from gristmill.core.settings import to_plain
 from pipelines.dedup.buckets import SignaturePart
 from pipelines.dedup.candidate_texts import TextPart
 from pipelines.dedup.schemes import Parameters, parameters
-from pipelines.dedup.scope import SOURCE, Reports, Scope, signed_corpora
+from pipelines.dedup.scope import SOURCE, Reports, Scope, signed_corpora, unlike_segment
 from pipelines.segments import live_segments
 
 # What these say is written from the state each time; a state is right whatever they are.
@@ -71,7 +71,7 @@ class Inputs:
         """The folder of the state: another for all that would make its bytes others."""
         facts = {
             "settings": {name: value for name, value in to_plain(settings).items() if name not in _NOT_IN_STATE},
-            "signed_with": dict(self.signed_with),
+            "signed_with": asdict(self.parameters) | {"quality": self.signed_with.get("quality")},
             "code": code,
         }
         name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -95,9 +95,9 @@ def inputs_of(layout: Layout, corpus: str, scope: Scope) -> Inputs:
     others: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     not_compared: dict[str, str] = {}
     for other, segments in sorted(signed.items()):
-        unlike = [segment for segment, report in sorted(segments.items()) if report["settings"] != signed_with]
-        if unlike:
-            not_compared[other] = f"signed with other settings than {corpus} (segment {unlike[0]})"
+        unlike = unlike_segment(segments, signed_with)
+        if unlike is not None:
+            not_compared[other] = f"signed with other settings than {corpus} (segment {unlike})"
         else:
             others[other] = segments
     return Inputs(corpus, scope, others, signed_with, not_compared)
@@ -140,11 +140,12 @@ def _signed(layout: Layout, corpus: str) -> dict[str, dict[str, Any]]:
 
 def _common_settings(reports: Mapping[str, Mapping[str, Any]], corpus: str) -> dict[str, Any]:
     """The settings all segments were signed with: values of other permutations can't be compared."""
-    first, *others = reports
-    for segment in others:
-        if reports[segment]["settings"] != reports[first]["settings"]:
-            raise MissingDataError(
-                f"segments {first} and {segment} of {corpus} have signatures made with different settings: "
-                f"run `gristmill run {corpus} --through {SOURCE}` over all segments first"
-            )
-    return dict(reports[first]["settings"])
+    first = min(reports)
+    settings = dict(reports[first]["settings"])
+    unlike = unlike_segment(reports, settings)
+    if unlike is not None:
+        raise MissingDataError(
+            f"segments {first} and {unlike} of {corpus} have signatures made with different settings: "
+            f"run `gristmill run {corpus} --through {SOURCE}` over all segments first"
+        )
+    return settings

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from gristmill.core.layout import Layout
 from pipelines.contents import content_version
+from pipelines.dedup.schemes import parameters
 from pipelines.segments import live_segments
 
 Scope = Literal["corpus", "all"]
@@ -26,14 +27,25 @@ def signed_corpora(layout: Layout) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
+def is_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether signatures made with these settings (of reports) can be compared: the values that hold are the same,
+    whether given or the scheme's own, and `quality` says the same of a document."""
+    return parameters(one) == parameters(other) and one.get("quality") == other.get("quality")
+
+
+def unlike_segment(segments: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> str | None:
+    """The first segment whose signatures can't be compared with those of `settings`; None if all can."""
+    unlike = (segment for segment, report in sorted(segments.items()) if not is_alike(report["settings"], settings))
+    return next(unlike, None)
+
+
 def comparable(signed: Reports, corpus: str) -> Reports:
-    """The other corpora whose signatures were made with the settings of those of `corpus`: values of other
-    permutations can't be compared. All others, where `corpus` has none yet."""
-    own = next((report["settings"] for report in signed.get(corpus, {}).values()), None)
+    """The other corpora whose signatures can be compared with those of `corpus`; all, where it has none yet."""
+    own = next((report["settings"] for _, report in sorted(signed.get(corpus, {}).items())), None)
     return {
         other: segments
         for other, segments in sorted(signed.items())
-        if other != corpus and all(own in (None, report["settings"]) for report in segments.values())
+        if other != corpus and (own is None or unlike_segment(segments, own) is None)
     }
 
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from pipelines.contents import content_version
+from pipelines.dedup.cluster_inputs import inputs_of
+from pipelines.dedup.clusters import Settings
 from pipelines.dedup.scope import Scope, compared_version, compared_with, signed_corpora
 
 SIGNATURES = "minhash_signatures"
@@ -49,6 +52,36 @@ def test_only_corpora_that_are_signed_alike_are_compared(tmp_path: Path) -> None
     }
     assert compared_with(layout, "books", "corpus") == {}
     assert sorted(compared_with(layout, "new", "all")) == ["books", "news", "wiki"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "is_compared"),
+    [
+        ({"scheme": "gristmill", "bands": None, "seed": None}, True),
+        ({"bands": 14, "rows": 8, "seed": 1, "shingle_words": 5}, True),
+        ({}, True),
+        ({"quality": None}, True),
+        ({"bands": 7}, False),
+        ({"scheme": "datasketch"}, False),
+        ({"quality": "educational_value"}, False),
+    ],
+)
+def test_settings_that_say_the_same_are_the_same(tmp_path: Path, theirs: dict[str, Any], is_compared: bool) -> None:
+    layout = Layout(str(tmp_path))
+    sign(layout, "books|00000", "a", bands=14, rows=None)
+    sign(layout, "news|00000", "b", **theirs)
+    assert ("news" in compared_with(layout, "books", "all")) == is_compared
+    inputs = inputs_of(layout, "books", "all")
+    assert (inputs.reports.keys() == {"books", "news"}) == is_compared
+    assert (set(inputs.not_compared) == {"news"}) != is_compared
+    states = {inputs_of(layout, corpus, "all").state_path(layout, Settings(), "code") for corpus in inputs.reports}
+    assert len(states) == 1, "one state for all that are compared"
+    sign(layout, "books|00001", "c", **theirs)
+    if not is_compared:
+        with pytest.raises(MissingDataError, match="segments 00000 and 00001 of books"):
+            inputs_of(layout, "books", "corpus")
+    else:
+        assert len(inputs_of(layout, "books", "corpus").own) == 2
 
 
 @pytest.mark.parametrize(("scope", "is_other"), [("all", True), ("corpus", False)])
