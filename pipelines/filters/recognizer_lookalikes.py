@@ -17,7 +17,6 @@ _SHAPES = re.compile(
             r"0\.\d+",  # a decimal
             r"[1-9]\d*\.\d+",
             r"[1-9]\d{0,2}(?:[.\u00a0]\d{3}){2,}|[1-9](?: \d{3}){2,}",  # thousands
-            r"\d{1,3}(?:-\d{1,3}){3}",  # an address in a host's name
             rf"{_YEAR}-\d{{4,7}}",  # CVE-2026-116307
             rf"{_YEAR}[-\u2010-\u2015/ ]+{_YEAR}",  # years
             rf"\d{{5,}} +{_YEAR}",  # size and year in a listing of files
@@ -25,6 +24,7 @@ _SHAPES = re.compile(
         )
     )
 )
+_HOST = re.compile(r"\d{1,3}(?:-\d{1,3}){3}")  # an address in a host's name
 _INSIDE = re.compile(
     "|".join(
         (
@@ -50,9 +50,13 @@ _EXTENSION = re.compile(r"x|ext", re.IGNORECASE)
 _E164_DIGITS = 15  # ITU-T E.164: no international number is longer
 _LIMITS = {"2147483647", "2147483648", "4294967295", "4294967296", "+2147483647", "+4294967295"}  # of whole numbers
 _SPEAKS_FOR = re.compile(
-    r"\b(?:\w*phones?|tel|fax|mobiles?|cell(?:ular)?|call\w*|dial|ring (?:me|us)|text (?:me|us)|sms|whatsapp|contact|"
-    r"reach\w*|hotline|t[eé]l[eé]fon\w*|telefon\w*|t[eé]l[eé]phone|m[oó]vil|handy|portable|my number)\b",
+    r"\b(?:\w*phones?|tel|fax|mobiles?|cell(?:ular)?|call\w*|dial|ring|text (?:me|us)|sms|whatsapp|contact|"
+    r"reach\w*|hotline|helpline|answering|desk|t[eé]l[eé]fon\w*|telefon\w*|t[eé]l[eé]phone|m[oó]vil|"
+    r"handy|portable|(?:my|your|his|her|our|their) (?:number|registered))\b|\b(?:messages? (?:to|at)|text) ?\Z",
     re.IGNORECASE,
+)
+_SPEAKS_AFTER = re.compile(
+    r" {0,2}-? ?\(?(?:office|fax|mobile|cell|phone|telephone)\b| is (?:my|his|her|our|their) ", re.IGNORECASE
 )
 
 
@@ -80,13 +84,15 @@ def is_lookalike_phone(number: str, before: str, after: str) -> bool:
         return True
     if "+" in number or "\uff0b" in number:
         return not _EXTENSION.search(number) and (digits > _E164_DIGITS or bare in _LIMITS)
+    has_word = speaks_of_phones(before[-CONTEXT:]) or bool(_SPEAKS_AFTER.match(after))
     if bare.isdigit():
-        return not bare.isascii() or bare in _LIMITS or not speaks_of_phones(before[-CONTEXT:])
+        return not bare.isascii() or bare in _LIMITS or not has_word
+    if _SHAPES.fullmatch(bare) or _INSIDE.search(number) or _HEX_AFTER.match(after) or _has_quad(number):
+        return True
+    if has_word:
+        return bool(_ISBN.search(before))  # one number in eleven would do as an ISBN, and any two groups as a range
     return bool(
-        _SHAPES.fullmatch(bare)
-        or _INSIDE.search(number)
-        or _HEX_AFTER.match(after)
-        or _has_quad(number)
+        _HOST.fullmatch(bare)
         or _is_isbn(bare, before)
         or _is_range(bare)
         or (_POSTCODE.fullmatch(bare) and _STATE.search(before))

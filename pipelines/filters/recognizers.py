@@ -20,7 +20,7 @@ from pipelines.filters.recognizer_settings import RecognizerSettings
 from pipelines.filters.recognizer_spans import Span, resolve
 from pipelines.filters.windows_slab import Slab
 
-_BEFORE, _AFTER = 64, 4  # characters around a finding that say what it is
+_BEFORE, _AFTER = 64, 16  # characters around a finding that say what it is
 _OF_DIGITS = frozenset({"PHONE_NUMBER", "CREDIT_CARD", "CA_SIN"})  # alone, and so what a decimal may hold
 _SLAB_CHARACTERS = 300_000  # texts searched at once: enough to pay for arrays, few enough to stay in the cache
 
