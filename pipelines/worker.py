@@ -190,7 +190,9 @@ def _compared(report: dict[str, Any]) -> str:
     tally = report.get("tally", {})
     if "documents_new" not in tally:
         return ""
-    return f"; {tally['documents_new']:,} documents were new, {tally['documents_known']:,} known"
+    unverified = tally.get("documents_unverified", 0)
+    joined = f"; {unverified:,} documents joined unverified, in buckets too large to compare" if unverified else ""
+    return f"; {tally['documents_new']:,} documents were new, {tally['documents_known']:,} known{joined}"
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class ClusterJob:
             "documents_new": sum(int(wanted[key]["rows_kept"]) for key in new),
             "documents_known": sum(segment.rows for segment in same.values()),
         }
+        if self._threshold is not None:
+            self.numbers |= {"edges_unverified": 0, "documents_unverified": 0}
         if not new and not gone:
             return
         segments, next_ordinal = dict(same), folder.state.next_ordinal
@@ -174,7 +176,7 @@ class ClusterJob:
 
         edges = frame_of(self._spark, self._layout.root, found.edges, EDGE_SCHEMA)
         if found.candidates:
-            edges = edges.unionByName(self._verified(found.candidates, parts))
+            edges = edges.unionByName(self._verified(found.candidates, parts, checkpoint))
         if members is not None:
             edges = contracted(edges, members)
         self.numbers |= {"edges": 0, "rounds": 0}
@@ -186,7 +188,13 @@ class ClusterJob:
 
         return connected_components(edges, checkpoint, on_round)
 
-    def _verified(self, files: Sequence[tuple[str, int]], parts: Sequence[SignaturePart]) -> "DataFrame":
+    def _verified(
+        self,
+        files: Sequence[tuple[str, int]],
+        parts: Sequence[SignaturePart],
+        checkpoint: "Callable[[DataFrame], DataFrame]",
+    ) -> "DataFrame":
+        """The edges (node, other) between candidates that are alike; those that nobody could verify are counted."""
         from pyspark.sql import functions as f
 
         rows = frame_of(self._spark, self._layout.root, files, CANDIDATE_SCHEMA)
@@ -195,7 +203,14 @@ class ClusterJob:
         buckets = one_per_text.select(key, "node", text).withColumnRenamed("text", "content_hash")
         assert self._threshold is not None
         sources = text_parts(self._layout, self._inputs, parts)
-        edges = verified_edges(self._spark, self._layout, buckets, sources, self._inputs.parameters, self._threshold)
+        edges = checkpoint(
+            verified_edges(self._spark, self._layout, buckets, sources, self._inputs.parameters, self._threshold)
+        )
+        unverified = edges.where("not is_verified").select("node", "other").distinct()
+        ends = f.explode(f.array("node", "other"))
+        self.numbers["edges_unverified"] = unverified.count()
+        if self.numbers["edges_unverified"]:
+            self.numbers["documents_unverified"] = unverified.select(ends).distinct().count()
         return edges.select("node", "other")
 
     def _choose(

@@ -23,9 +23,12 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from pipelines.commit import Attempt
 from pipelines.dedup.clusters import Settings, reusable, run
+from pipelines.dedup.verification import MAXIMUM_TEXTS
 from pipelines.parts import PartTask, run_part
 from pipelines.schema import DOCUMENT_SCHEMA
+from pipelines.spark.errors import explain
 from pipelines.stages import stage
+from pipelines.worker import describe
 
 pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 ALONE, ALL = UNVERIFIED, replace(UNVERIFIED, scope="all", preferred_corpora=("books",))
@@ -199,3 +202,17 @@ def test_a_bucket_of_ten_thousand_is_one_cluster(spark, layout: Layout) -> None:
     report = cluster(spark, layout)
     assert (report["clusters"], report["largest_cluster"], report["near"]) == (1, 10_000, 9_999)
     assert report["tally"]["bucket_rows"] < 1_100 * 5, "new documents alone are looked up"
+
+
+def test_a_bucket_too_large_to_verify_is_joined_and_counted(spark, layout: Layout) -> None:
+    same = [document(f"s{index}", [1, 2, 3, 4]) for index in range(MAXIMUM_TEXTS + 1)]
+    write_segment(layout, Partition("c", "a"), [same[:600]])
+    with pytest.raises(Exception, match="it is not there") as error:
+        cluster(spark, layout, settings=Settings())
+    assert "or set `verified_jaccard: null` of duplicate_clusters" in str(explain(error.value, "duplicate_clusters"))
+    write_segment(layout, Partition("c", "b"), [same[600:]])
+    report = cluster(spark, layout, settings=Settings())
+    assert (report["clusters"], report["largest_cluster"]) == (1, len(same))
+    assert report["tally"]["documents_unverified"] == len(same)
+    assert report["tally"]["edges_unverified"] == len(same) - 1
+    assert "1,001 documents joined unverified" in describe(stage("duplicate_clusters"), "c", report)
