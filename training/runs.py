@@ -102,9 +102,7 @@ class Run:
         """Choose a finished run again: it becomes the latest."""
         report = self.report()
         assert report is not None
-        report["selected_at"] = now()
-        self.layout.write_json(str(self.folder / REPORT_NAME), report)
-        return report
+        return self.layout.select(str(self.folder), report, now())
 
     def discard(self) -> None:
         """Undo the commit and remove what the run made, so that it starts from nothing."""

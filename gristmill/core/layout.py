@@ -176,7 +176,7 @@ class Layout:
     def latest(self, folder: str) -> tuple[str, dict[str, Any]] | None:
         """The committed child of `folder` that was made, or chosen again, last: (name, report).
 
-        A run whose inputs and settings were already there is not made twice; its `selected_at` is renewed.
+        A run whose inputs and settings were already there is not made twice; its `selected_at` is renewed (`select`).
         """
         best: tuple[str, str, dict[str, Any]] | None = None
         for path in cast(list[str], self.fs.glob(posixpath.join(folder, "*", REPORT_NAME))):
@@ -190,6 +190,20 @@ class Layout:
                 if best is None or candidate[:2] > best[:2]:
                     best = candidate
         return None if best is None else (best[1], best[2])
+
+    def with_fingerprint(self, folder: str, fingerprint: str) -> dict[str, Any] | None:
+        """The report of the committed child of `folder` that was made of just that, None where there is none."""
+        for path in sorted(cast(list[str], self.fs.glob(posixpath.join(folder, "*", REPORT_NAME)))):
+            report = self.read_json(path)
+            if report is not None and report.get("fingerprint") == fingerprint:
+                return report
+        return None
+
+    def select(self, folder: str, report: dict[str, Any], moment: str) -> dict[str, Any]:
+        """Make `folder`, whose committed report this is, what `latest` finds; returns the new report."""
+        renewed = report | {"selected_at": moment}
+        self.write_json(posixpath.join(folder, REPORT_NAME), renewed)
+        return renewed
 
     # -- small files -------------------------------------------------------------------------------
     def read_json(self, path: str) -> dict[str, Any] | None:

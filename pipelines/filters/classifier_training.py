@@ -124,12 +124,10 @@ def run(layout: Layout, settings: Settings, reporter: Reporter, *, is_forced: bo
     }
     plain = to_plain(settings)
     mark = fingerprint(row, plain, inputs)
-    known = None if is_forced else _find(layout, mark)
+    known = None if is_forced else layout.with_fingerprint(layout.join(STAGE), mark)
     if known is not None:
         reporter.info(f"{STAGE} {known['version']}: already there for the same inputs, settings and code")
-        renewed = known | {"selected_at": now()}
-        layout.write_json(layout.join(STAGE, str(known["version"]), REPORT_NAME), renewed)
-        return renewed | {"is_reused": True}
+        return layout.select(layout.join(STAGE, str(known["version"])), known, now()) | {"is_reused": True}
 
     started = time.monotonic()
     examples = _examples(layout, settings, partitions, reporter)
@@ -269,11 +267,3 @@ def _partitions(layout: Layout, settings: Settings, kind: Literal["good", "bad"]
                 f"run `gristmill run {corpus} --through {settings.documents_of}` first"
             )
     return [p for p in committed if p.corpus in corpora]
-
-
-def _find(layout: Layout, mark: str) -> dict[str, Any] | None:
-    for path in sorted(cast(list[str], layout.fs.glob(layout.join(STAGE, "*", REPORT_NAME)))):
-        report = layout.read_json(path)
-        if report is not None and report.get("fingerprint") == mark:
-            return report
-    return None

@@ -16,13 +16,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from gristmill.core.errors import EnvironmentProblemError, GristmillError, MissingDataError, one_line
+from gristmill.core.errors import EnvironmentProblemError, GristmillError, one_line
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
 from pipelines.commit import Attempt, now
 from pipelines.parts import PartResult, PartTask, run_part
 from pipelines.plan import Plan
-from pipelines.segments import live_segments
 from pipelines.spark.errors import explain
 from pipelines.spark.progress import Progress
 from pipelines.stages import Stage
@@ -231,14 +230,3 @@ def engine(spark: "Spark | SparkSession") -> dict[str, Any]:
         "cores": context.defaultParallelism,
         "application": context.applicationId,
     }
-
-
-def require_segments(layout: Layout, stage_name: str, corpus: str) -> list[Partition]:
-    """The committed segments of `stage_name` in `corpus`, or an error that says what to run."""
-    found = [p for p in live_segments(layout, stage_name) if p.corpus == corpus]
-    if not found:
-        raise MissingDataError(
-            f"no segment of {stage_name} is materialized for {corpus}: "
-            f"run `gristmill run {corpus} --through {stage_name}` first"
-        )
-    return found

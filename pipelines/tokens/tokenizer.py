@@ -78,7 +78,7 @@ def run(layout: Layout, settings: Settings, reporter: Reporter, *, is_forced: bo
     inputs = {f"clean_documents {p.key}": str(r["fingerprint"]) for p, r in reports.items()}
     plain = to_plain(settings)
     mark = fingerprint(row, plain, inputs)
-    known = _find(layout, mark)
+    known = layout.with_fingerprint(layout.join("tokenizer"), mark)
     if known is not None and not is_forced:
         reporter.info(f"tokenizer {known['version']}: already there for the same inputs, settings and code")
         return _select(layout, known) | {"is_reused": True}
@@ -158,15 +158,6 @@ def _measures(encoder: Encoder, sample: Sample) -> dict[str, float]:
     return {"bytes_per_token": round(size / max(tokens, 1), 4), "fertility": round(tokens / max(words, 1), 4)}
 
 
-def _find(layout: Layout, mark: str) -> dict[str, Any] | None:
-    """The committed tokenizer of that fingerprint."""
-    for path in sorted(cast(list[str], layout.fs.glob(layout.join("tokenizer", "*", REPORT_NAME)))):
-        report = layout.read_json(path)
-        if report is not None and report.get("fingerprint") == mark:
-            return report
-    return None
-
-
 def _select_version(layout: Layout, version: str) -> dict[str, Any]:
     report = layout.read_json(posixpath.join(layout.tokenizer_dir(version), REPORT_NAME))
     if report is None:
@@ -178,9 +169,7 @@ def _select_version(layout: Layout, version: str) -> dict[str, Any]:
 
 
 def _select(layout: Layout, report: dict[str, Any]) -> dict[str, Any]:
-    renewed = report | {"selected_at": now()}
-    layout.write_json(posixpath.join(layout.tokenizer_dir(str(report["version"])), REPORT_NAME), renewed)
-    return renewed
+    return layout.select(layout.tokenizer_dir(str(report["version"])), report, now())
 
 
 def _write(layout: Layout, version: str, data: bytes, report: dict[str, Any]) -> None:
