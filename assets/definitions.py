@@ -2,16 +2,27 @@
 
 import dagster as dg
 
-from assets import across, checks, crawl, dedup, filters, finetune, personal_data, pretrain, report, tokens
+from assets import (
+    checks,
+    crawl,
+    dedup,
+    duplicate_checks,
+    filters,
+    finetune,
+    personal_data_checks,
+    pretrain,
+    report,
+    tokens,
+)
 from assets.jobs import asset_jobs, chains
 from assets.resources import Workers
 from assets.schedules import weekly_crawl_schedule
 from assets.sensors import compared_corpora_sensor, inbox_sensor
-from assets.waiting import offer_at_load
+from assets.waiting_partitions import offer_at_load
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([crawl, filters, dedup, tokens, pretrain, finetune, report], include_specs=True),
-    asset_checks=dg.load_asset_checks_from_modules([checks, personal_data, across]),
+    asset_checks=dg.load_asset_checks_from_modules([checks, personal_data_checks, duplicate_checks]),
     jobs=[*asset_jobs, *chains],
     schedules=[weekly_crawl_schedule],
     sensors=[inbox_sensor, compared_corpora_sensor],

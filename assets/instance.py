@@ -6,7 +6,7 @@ import dagster as dg
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.exc import SQLAlchemyError
 
-from assets.waiting import HOME_VARIABLE, instance_home, offer_waiting
+from assets.waiting_partitions import HOME_VARIABLE, instance_home, offer_waiting
 from gristmill.core.errors import EnvironmentProblemError
 from gristmill.core.layout import Layout
 

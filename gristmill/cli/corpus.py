@@ -156,7 +156,7 @@ def _print_recipe_change(out: "Console", layout: Layout, before: "Corpus", corpu
 
 def offer_partitions(layout: Layout, corpus: "Corpus") -> None:
     """Make the corpus and its segments known to the Dagster instance that belongs to the root, or to be made."""
-    from assets.waiting import leave_note
+    from assets.waiting_partitions import leave_note
 
     if leave_note(layout, corpus.name):
         return

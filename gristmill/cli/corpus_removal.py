@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def remove(
     name: Annotated[str, typer.Argument(help="A registered corpus, or one whose removal was interrupted.")],
     is_keeping_data: Annotated[
-        bool, typer.Option("--keep-data/--data", help="Take away the registration and the partitions alone.")
+        bool, typer.Option("--keep-data", help="Take away the registration and the partitions alone.")
     ] = False,
     is_agreed: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     home: HomeOption = None,

@@ -26,7 +26,7 @@ def dev(
         raise SettingsError(f"--port {port}: give a port from 1 to {_HIGHEST_PORT}")
     _require_free(port)
     layout = Layout(home)
-    from assets.waiting import instance_home
+    from assets.waiting_partitions import instance_home
 
     environment = os.environ | {
         HOME_VARIABLE: layout.root if not layout.is_local else str(Path(layout.root).resolve()),

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.across import all_are_kept
 from assets.checks import (
     documents_are_there,
     loss_fell,
@@ -18,7 +17,8 @@ from assets.checks import (
     rows_add_up,
 )
 from assets.counts import balance, rows_of
-from assets.personal_data import nothing_drifted, nothing_is_left
+from assets.duplicate_checks import all_are_kept
+from assets.personal_data_checks import nothing_drifted, nothing_is_left
 from assets.resources import Workers, newest
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.instance import open_instance
-from assets.waiting import NOTE_NAME, instance_home, leave_note
+from assets.waiting_partitions import NOTE_NAME, instance_home, leave_note
 from gristmill.core.layout import Layout
 from pipelines.crawl.corpora import add_corpus
 

@@ -69,7 +69,7 @@ def offer_waiting(instance: "dg.DagsterInstance", home: Path) -> None:
     from pipelines.crawl.corpora import known_corpus
 
     for root, name in map(json.loads, note.read_text(encoding="utf-8").splitlines()):
-        with contextlib.suppress(CorpusError):  # one that can't be read: whoever asks for it is told
+        with contextlib.suppress(CorpusError):  # a registration that can't be read: whoever asks for it is told
             if (corpus := known_corpus(Layout(root), name)) is not None:
                 register_partitions(instance, corpus)
     note.unlink(missing_ok=True)
