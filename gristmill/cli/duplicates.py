@@ -1,9 +1,13 @@
 """`gristmill duplicates`: a document's cluster, why its representative stays, and the two texts side by side."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +23,8 @@ _MARKS = {"equal": "│", "changed": "≠", "left": "<", "right": ">"}
 _STYLES = ("red", "green")  # of what only the left, and only the right text says
 _LINE_CHARACTERS = 2_000  # of a line that are shown
 _NARROWEST = 40  # columns: below, two texts beside each other are no help
+_URL_WIDTH = 30  # columns that a URL needs beside the others; where there are fewer, each row becomes a few lines
+_ANY_WIDTH = 10_000  # columns, to ask how many a table would take
 
 
 def duplicates(
@@ -71,18 +77,9 @@ def duplicates(
 
 
 def _print_versions(out: Console, asked: str, found: "list[Member]") -> None:
-    shown = table("doc_id", "corpus", "segment", "fetched", "#quality", "url")
-    shown.title = f"{counted(len(found), 'document')} for {_safe(asked)}"
-    for member in found:
-        shown.add_row(
-            member.doc_id,
-            plain(member.corpus),
-            plain(member.segment),
-            _time(member.fetched_at),
-            _quality(member.quality),
-            _safe(member.url or ""),
-        )
-    out.print(shown)
+    rows = [(member.doc_id, *_where_and_when(member), _safe(member.url or "")) for member in found]
+    title = f"{counted(len(found), 'document')} for {_safe(asked)}"
+    _print_rows(out, ("doc_id", "corpus", "segment", "fetched", "#quality", "url"), rows, title)
     out.print("Give the doc_id of one of them; --corpus where one doc_id is in many.")
 
 
@@ -108,7 +105,7 @@ def _print_cluster(out: Console, cluster: "Cluster") -> None:
         out.print(f"it loses {lost} that documents before it have as well{rest}")
     for warning in cluster.warnings:
         out.print(f"[yellow]{plain(warning)}[/]")
-    out.print(_members(cluster))
+    _print_members(out, cluster)
     if cluster.size > len(cluster.members):
         out.print(f"… {cluster.size - len(cluster.members):,} more, less like the representative (--members)")
     if cluster.rule and cluster.compared:
@@ -117,14 +114,11 @@ def _print_cluster(out: Console, cluster: "Cluster") -> None:
         out.print(f"Why {winner} stays and not {loser}: {plain(cluster.rule)}")
 
 
-def _members(cluster: "Cluster") -> Table:
+def _print_members(out: Console, cluster: "Cluster") -> None:
     is_alone = len(cluster.members) == 1
     alike = () if is_alone else ("#estimate", "#Jaccard")
-    shown = table("", "doc_id", "corpus", "segment", "fetched", "#quality", *alike, "url")
-    if not is_alone:
-        shown.title = "\nestimate (from signatures) and Jaccard (of the texts): with the document asked for"
-    shown.columns[1].no_wrap = True
-    shown.columns[-1].overflow = "fold"
+    title = None if is_alone else "\nestimate (from signatures) and Jaccard (of the texts): with the document asked for"
+    rows: list[tuple[str, ...]] = []
     for member in cluster.members:
         role = f"[red]{member.kind or 'gone'}[/]"
         if member.is_representative:
@@ -133,17 +127,38 @@ def _members(cluster: "Cluster") -> Table:
             "" if member.similarity is None or member.is_asked else f"{member.similarity:.3f}",
             "" if member.jaccard is None else f"{member.jaccard:.3f}",
         )
-        shown.add_row(
-            f"{role}{' ◂' if member.is_asked and not is_alone else ''}",
-            member.doc_id,
-            plain(member.corpus),
-            plain(member.segment),
-            _time(member.fetched_at),
-            _quality(member.quality),
-            *(() if is_alone else similarities),
-            _safe(member.url or ""),
-        )
-    return shown
+        marked = f"{role}{' ◂' if member.is_asked and not is_alone else ''}"
+        rest = (*_where_and_when(member), *(() if is_alone else similarities), _safe(member.url or ""))
+        rows.append((marked, member.doc_id, *rest))
+    _print_rows(out, ("", "doc_id", "corpus", "segment", "fetched", "#quality", *alike, "url"), rows, title)
+
+
+def _where_and_when(member: "Member") -> tuple[str, str, str, str]:
+    return plain(member.corpus), plain(member.segment), _time(member.fetched_at), _quality(member.quality)
+
+
+def _print_rows(out: Console, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], title: str | None) -> None:
+    """A table, whose last column is a URL; where it does not fit, the facts of each row below its doc_id."""
+    shown = table(*columns, title=title)
+    for row in rows:
+        shown.add_row(*row)
+    for column in shown.columns[:-1]:
+        column.no_wrap = True
+    shown.columns[-1].overflow = "fold"
+    whole = Measurement.get(out, out.options.update(max_width=_ANY_WIDTH), shown).maximum
+    urls = max((cell_len(str(Text.from_markup(row[-1]))) for row in rows), default=0)
+    if whole - max(urls - _URL_WIDTH, 0) <= out.width:
+        out.print(shown)
+        return
+    if title:
+        out.print(f"[bold]{title}[/]")
+    first = columns.index("doc_id") + 1
+    for row in rows:
+        out.print(" ".join(row[:first]).strip())
+        named = zip(columns[first:-1], row[first:-1], strict=True)
+        out.print(Padding(", ".join(f"{name.removeprefix('#')} {cell}" for name, cell in named if cell), (0, 0, 0, 2)))
+        if row[-1]:
+            out.print(Padding(Text.from_markup(row[-1], overflow="fold"), (0, 0, 0, 2)))
 
 
 def _print_lines(out: Console, cluster: "Cluster", most: int) -> None:
@@ -208,4 +223,6 @@ def _time(fetched_at: str | None) -> str:
 
 
 def _quality(quality: float | None) -> str:
-    return "–" if quality is None else f"{quality:,.6g}"
+    from pipelines.report.duplicates import number_text
+
+    return "–" if quality is None else number_text(quality)

@@ -171,7 +171,7 @@ def deciding_rule(winner: Member, loser: Member, settings: dict[str, Any], signe
     if winner.quality != loser.quality:
         column = signed_with.get("quality")
         what = f"{column}: higher," if column else "more different shingles:"
-        return f"{what} {_number(winner.quality)} against {_number(loser.quality)}"
+        return f"{what} {number_text(winner.quality)} against {number_text(loser.quality)}"
     if winner.fetched_at != loser.fetched_at:
         return f"fetched earlier: {winner.fetched_at or 'never'} against {loser.fetched_at or 'an unknown time'}"
     if winner.content_hash != loser.content_hash:
@@ -181,8 +181,10 @@ def deciding_rule(winner: Member, loser: Member, settings: dict[str, Any], signe
     return "the same record: the lesser corpus and segment"
 
 
-def _number(value: float | None) -> str:
-    return f"{value or 0.0:,.6g}"
+def number_text(value: float | None) -> str:
+    """A quality for a person: counts to the last digit, so that two that differ look different."""
+    number = value or 0.0
+    return f"{number:,.0f}" if number.is_integer() else f"{number:,.9g}"
 
 
 def _spellings(url: str) -> set[str]:

@@ -186,6 +186,15 @@ def test_a_large_cluster_is_looked_at_in_part(home: Layout, capsys) -> None:
     assert "│" not in out
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_has_every_fact_unbroken(home: Layout, capsys, width: int) -> None:
+    lines = said(capsys, NEAR, "--no-diff", "--width", str(width)).splitlines()
+    assert f"near ◂ {NEAR}" in lines
+    assert f"kept {KEPT}" in lines
+    assert f"  {URLS[KEPT]}" in [line.rstrip() for line in lines]
+    assert all(len(line) <= width and "…" not in line for line in lines)
+
+
 def test_a_document_that_repeats_nothing(home: Layout, capsys) -> None:
     out = said(capsys, ALONE)
     assert f"{ALONE} repeats no document and none repeats it" in out
@@ -249,6 +258,8 @@ def test_the_rules_in_their_order(home: Layout) -> None:
     settings = {"preferred_corpora": ["books"]}
     assert deciding_rule(replace(kept, corpus="books"), kept, settings, {}).startswith("corpus books is preferred")
     assert deciding_rule(kept, replace(kept, quality=1.0), {}, {"quality": "score"}).startswith("score: higher")
+    counted = deciding_rule(replace(kept, quality=1_500_001.0), replace(kept, quality=1_500_000.0), {}, {})
+    assert counted == "more different shingles: 1,500,001 against 1,500,000"
     assert "an unknown time" in deciding_rule(kept, replace(kept, fetched_at=None), {}, {})
     assert "content hash" in deciding_rule(kept, replace(kept, content_hash="f"), {}, {})
     assert "lesser doc_id" in deciding_rule(kept, replace(kept, doc_id="f"), {}, {})
