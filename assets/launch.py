@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def run_corpus(
             raise SettingsError(f"unknown asset {name!r}; known are {', '.join(ASSETS)}")
     path = settings_file or default_settings_path(layout.root)
     if path is not None:
-        check_settings(str(path), layout.root)
+        check_settings(str(path), layout.root, needed(tuple(wanted)))
     registered = load_corpus(layout, corpus)
     register_partitions(instance, registered)
     bury_dead_runs(instance)
@@ -86,15 +86,17 @@ def run_corpus(
         _run_phases(recorded, layout, registered, wanted, config, settings_file, is_fresh_tokenizer=is_fresh_tokenizer)
 
 
-def check_settings(path: str, root: str) -> None:
+def check_settings(path: str, root: str, assets: Collection[str] = ()) -> None:
     """Refuse a settings file now, rather than after the hours that the stages before the wrong section take.
 
     Args:
         path: the settings file.
         root: GRISTMILL_HOME, where tasks look for the section that they read by themselves.
+        assets: to be made; what their settings need beside the file, such as a secret, has to be there, too.
 
     Raises:
         SettingsError: the first thing wrong in it.
+        EnvironmentProblemError: a library that the settings of one of `assets` need is not installed.
     """
     from assets.sections import settings_class_of
     from pipelines.crawl.download import SECTION
@@ -106,7 +108,11 @@ def check_settings(path: str, root: str) -> None:
             f"{SETTINGS_NAME} under {root} or the file that {SETTINGS_VARIABLE} names: move it there"
         )
     for name, section in sections.items():
-        build(settings_class_of(name), section, f"settings file {path}, section {name}")
+        settings = build(settings_class_of(name), section, f"settings file {path}, section {name}")
+        if name in assets and name in ASSETS and stage(name).kind == "map":
+            facts = getattr(stage(name).load(), "facts", None)
+            if facts is not None:
+                facts(settings)
 
 
 def run_in_step(

