@@ -148,7 +148,7 @@ def cluster_here(root: str, verified: str) -> int:
     from pipelines.spark.session import SparkSettings, spark_session
 
     module = stage(CLUSTERS).load()
-    thresholds: dict[str, dict[str, Any]] = {"default": {}, "none": {"verified_jaccard": None}}
+    thresholds: dict[str, dict[str, Any]] = {"default": {}, "none": {"verified_jaccard": 0}}
     given = thresholds[verified] if verified in thresholds else {"verified_jaccard": float(verified)}
     settings = module.Settings(**given)
     with spark_session(SparkSettings(master="local[2]"), "dedup_growth") as spark:

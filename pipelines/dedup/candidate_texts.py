@@ -127,7 +127,7 @@ def _reading_documents(path: str) -> Iterator[None]:
             yield
     except MissingDataError as error:
         raise MissingDataError(
-            f"{error}; or set `verified_jaccard: null` of duplicate_clusters, which compares signatures without texts"
+            f"{error}; or set `verified_jaccard: 0` of duplicate_clusters, which compares signatures without texts"
         ) from None
 
 

@@ -40,11 +40,11 @@ class Settings:
     preferred_corpora: tuple[str, ...] = ()
     """With scope `all`, whose documents represent a cluster: the first named corpus before the second, and all of
     them before any that is not named; such as a curated corpus before a crawled one."""
-    verified_jaccard: float | None = 0.7
+    verified_jaccard: float = 0.7
     """Documents with an equal band repeat each other only if their sets of shingles have this Jaccard similarity or
     more. On 10,188 pages of Debian's documentation, precision at 0.7 is .9963 (raw words; 1.0000 without case and
     punctuation) at a recall of .9964 (.9997) of the pairs of 0.8 and more; unverified, .954 (.952) at .9955 (.9994).
-    null: unverified, as datatrove does; texts are not read."""
+    0: unverified, as datatrove does; texts are not read."""
     # Also take paragraphs out of documents that another document has, as CCNet does (Wenzek et al. 2019,
     # arXiv:1911.00359, 3): every text is read again whenever a segment is new.
     repeated_paragraphs: bool = False
@@ -60,8 +60,8 @@ class Settings:
             raise ValueError("preferred_corpora names a corpus twice; give each once")
         if self.paragraph_min_characters < 0:
             raise ValueError(f"paragraph_min_characters is {self.paragraph_min_characters}; give 0 or more")
-        if self.verified_jaccard is not None and not 0 < self.verified_jaccard <= 1:
-            raise ValueError(f"verified_jaccard is {self.verified_jaccard}; give a number above 0 and up to 1, or none")
+        if not 0 <= self.verified_jaccard <= 1:
+            raise ValueError(f"verified_jaccard is {self.verified_jaccard}; give a number from 0 (unverified) to 1")
 
 
 def run(
@@ -102,7 +102,7 @@ def run(
             inputs,
             reporter,
             preferred=settings.preferred_corpora,
-            verified_jaccard=settings.verified_jaccard,
+            verified_jaccard=settings.verified_jaccard or None,
         )
         job.update(state, lambda: _require_unchanged(layout, inputs, settings))
         found = write_slice(spark, layout, state, attempt.output, inputs)

@@ -15,7 +15,7 @@ from pipelines.dedup.clusters import Settings
 from pipelines.schema import SIGNATURE_SCHEMA
 
 BANDS, ROWS = 4, 2
-UNVERIFIED = Settings(verified_jaccard=None)  # these signatures have no texts
+UNVERIFIED = Settings(verified_jaccard=0)  # these signatures have no texts
 Document = dict[str, Any]
 
 

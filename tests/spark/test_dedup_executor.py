@@ -82,7 +82,7 @@ def test_a_killed_executor_changes_no_byte(spark: Any, tmp_path: Path) -> None:
     with cluster_of_two(tmp_path / "cluster") as (master, workers):
         command = [sys.executable, "-m", "pipelines.worker", "duplicate_clusters", "--root", layout.root]
         job = subprocess.Popen(
-            [*command, "--partition", "c", "--master", master, "--settings", '{"verified_jaccard": null}'],
+            [*command, "--partition", "c", "--master", master, "--settings", '{"verified_jaccard": 0}'],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

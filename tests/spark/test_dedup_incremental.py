@@ -209,7 +209,7 @@ def test_a_bucket_too_large_to_verify_is_joined_and_counted(spark, layout: Layou
     write_segment(layout, Partition("c", "a"), [same[:600]])
     with pytest.raises(Exception, match="it is not there") as error:
         cluster(spark, layout, settings=Settings())
-    assert "or set `verified_jaccard: null` of duplicate_clusters" in str(explain(error.value, "duplicate_clusters"))
+    assert "or set `verified_jaccard: 0` of duplicate_clusters" in str(explain(error.value, "duplicate_clusters"))
     write_segment(layout, Partition("c", "b"), [same[600:]])
     report = cluster(spark, layout, settings=Settings())
     assert (report["clusters"], report["largest_cluster"]) == (1, len(same))

@@ -211,7 +211,7 @@ def test_a_full_disk_is_one_line_and_nothing_half(root: Path, tmp_path: Path, st
         partitions = ["toy|00000", "toy|00001"] if stage == STAGE else ["toy"]
         arguments += [a for key in partitions for a in ("--partition", key)]
         if stage == "duplicate_clusters":
-            arguments += ["--settings", '{"verified_jaccard": null}']  # there are no texts beside the signatures
+            arguments += ["--settings", '{"verified_jaccard": 0}']  # there are no texts beside the signatures
         env = os.environ | {"TMPDIR": str(root.parent / "scratch")}
         run = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_SECONDS, env=env)
         assert run.returncode == 2, run.stderr
