@@ -83,7 +83,7 @@ def jaccard_pairs(sets: Sequence[ShingleSet], pairs: Any) -> npt.NDArray[np.floa
     return out
 
 
-def links(sets: Sequence[ShingleSet], threshold: float) -> list[tuple[int, int]]:
+def links(sets: Sequence[ShingleSet], threshold: float, known: Any = None) -> list[tuple[int, int]]:
     """Pairs (i, j), i < j, of similarity `threshold` or more that connect whatever such pairs connect.
 
     Of all pairs, those are left out that are connected by others already and those whose lengths alone forbid it: n
@@ -93,9 +93,11 @@ def links(sets: Sequence[ShingleSet], threshold: float) -> list[tuple[int, int]]
     Args:
         sets: of the documents. Their order decides which pairs stand for a group, never which documents are in it.
         threshold: above 0, at most 1.
+        known: of each document a number; those of equal numbers are connected already. None: none is.
     """
+    group = np.arange(len(sets)) if known is None else np.array(known)
     if len(sets) == 2:
-        return [(0, 1)] if jaccard(sets[0], sets[1]) >= threshold else []
+        return [(0, 1)] if group[0] != group[1] and jaccard(sets[0], sets[1]) >= threshold else []
     lengths = np.array([len(s) for s in sets], np.int64)
     if not lengths.any():
         return []
@@ -103,7 +105,6 @@ def links(sets: Sequence[ShingleSet], threshold: float) -> list[tuple[int, int]]
     numbers: list[Any] = np.split(dense.astype(np.int32), np.cumsum(lengths)[:-1])
     del dense
     is_in = np.zeros(len(distinct), np.uint8)
-    group = np.arange(len(sets))
     found = list[tuple[int, int]]()
     for i in range(len(sets) - 1):
         low, high = threshold * lengths[i], lengths[i] / threshold  # |A ∩ B| ≤ min, |A ∪ B| ≥ max

@@ -2,26 +2,27 @@
 
 Two documents share a bucket by chance too (Leskovec et al., Mining of Massive Datasets, 3.4.3: candidates, then a
 check of each). Only the texts of documents that have company in a bucket are read, each once; their shingle sets
-travel to the tasks that hold a bucket, bucket after bucket, so that a task holds one bucket at a time. Buckets with
-the same members, as the bands of two near-identical documents have, are compared once. Whether a pair is verified
-depends on its two texts alone, and which documents a bucket connects on its set of texts alone: not on order,
-sharding, or what arrived when.
+travel to the tasks that compare, which hold the sets of one bucket at a time. Buckets with the same members, as the
+bands of two near-identical documents have, are compared once, and those with the same least document in one place
+(`pipelines.dedup.candidate_groups`), so that a set is sent once for all of them. Whether a pair is verified depends on
+its two texts alone, and which documents a bucket connects on its set of texts alone: not on order, sharding, or what
+arrived when.
 
 A bucket of more than MAXIMUM_TEXTS texts, or MAXIMUM_SHINGLES shingles, is joined unverified: a page that a crawl holds
 a thousand times over is a template, and comparing all its pairs would cost the square. More members never split what
 was joined, as fewer never join what was split.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from gristmill.core.layout import Layout
+from pipelines.dedup.candidate_groups import edges_of
 from pipelines.dedup.candidate_texts import TextPart, shingle_sets
-from pipelines.dedup.jaccard import ShingleSet, links
 from pipelines.dedup.schemes import Parameters
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ MAXIMUM_TEXTS = 1_000  # of a bucket: half a million pairs, a second of work at 
 MAXIMUM_SHINGLES = 1 << 22  # of a bucket: 32 MiB of hashes, about 25 MB of text, five times that while compared
 CANDIDATES_AT, CANDIDATES_FOUND = 0.8, 0.995  # of pairs this similar, at least this share has a band in common
 CANDIDATE_ROWS = 4  # a band at least: with fewer, texts that have a fifth in common meet all the time
-_EDGE_ROWS = 1 << 14
 _SHINGLE_BYTES = 4 << 20  # of a batch on its way to the JVM
-_SHINGLE_SCHEMA = "bucket binary, node bigint, content_hash binary, shingles binary"
+_SHINGLE_SCHEMA = "least bigint, node bigint, content_hash binary, buckets array<binary>, shingles binary"
 _ROW_BITS = 32  # of a node: its part's ordinal << 32 | its row
+_Row = tuple[int, int, bytes, list[bytes], bytes]
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,13 @@ def verified_edges(
     all_members = f.array_sort(f.collect_list(f.struct("node", "content_hash"))).alias("members")
     within = sized.where(f.col("size") <= most.texts).groupBy("key").agg(all_members)
     distinct = within.groupBy("members").agg(f.min("key").alias("bucket"))
-    member = distinct.select("bucket", f.explode("members").alias("member"))
+    places = f.struct(f.col("members")[0]["node"].alias("least"), "bucket").alias("place")
+    member = distinct.select(places, f.explode("members").alias("member"))
+    node = f.col("member.node")
     wanted = (
         member.groupBy("member")
-        .agg(f.collect_list("bucket").alias("buckets"))
-        .select(
-            f.shiftright("member.node", _ROW_BITS).alias("ordinal"), "member.node", "member.content_hash", "buckets"
-        )
+        .agg(f.collect_list("place").alias("places"))
+        .select(f.shiftright(node, _ROW_BITS).alias("ordinal"), node, "member.content_hash", "places")
     )
     # A number of its own: told by their bytes, which are few, Spark would hand all parts to one task.
     tasks = max(1, min(len(sources), int(spark.conf.get("spark.sql.shuffle.partitions") or 1)))
@@ -123,29 +124,32 @@ def verified_edges(
         yield from edges_of(batches, threshold, most.shingles)
 
     shingles = wanted.repartition(tasks, "ordinal").sortWithinPartitions("node").mapInArrow(read, _SHINGLE_SCHEMA)
-    in_buckets = shingles.repartition("bucket").sortWithinPartitions("bucket", "content_hash", "node")
-    return in_buckets.mapInArrow(compare, EDGE_SCHEMA).unionByName(joined)
+    grouped = shingles.repartition("least").sortWithinPartitions("least", "content_hash", "node")
+    return grouped.mapInArrow(compare, EDGE_SCHEMA).unionByName(joined)
 
 
 def shingle_rows(
     layout: Layout, batches: Iterable[pa.RecordBatch], sources: Mapping[int, TextPart], parameters: Parameters
 ) -> Iterator[pa.RecordBatch]:
-    """Rows (bucket, node, content_hash, shingles): each wanted document's shingle set, once for each of its buckets.
+    """Rows (least, node, content_hash, buckets, shingles): each wanted document's shingle set, once for each `least`.
 
     Args:
         layout: where the parts lie.
-        batches: (ordinal, node, content_hash, buckets) sorted by node.
+        batches: (ordinal, node, content_hash, places) sorted by node; places are (least, bucket), the document's
+            buckets with the least node of each.
         sources: the parts by ordinal.
         parameters: of the signatures.
     """
-    rows, size = list[tuple[bytes, int, bytes, bytes]](), 0
-    for ordinal, nodes, hashes, buckets in _runs(batches):
+    rows, size = list[_Row](), 0
+    for ordinal, nodes, hashes, places in _runs(batches):
         wanted = [node & ((1 << _ROW_BITS) - 1) for node in nodes]
         found = shingle_sets(layout, sources[ordinal], wanted, parameters)
-        for node, digest, its_buckets, shingles in zip(nodes, hashes, buckets, found, strict=True):
-            data = shingles.tobytes()
-            for bucket in sorted(its_buckets):
-                rows.append((bucket, node, digest, data))
+        for node, digest, its_places, shingles in zip(nodes, hashes, places, found, strict=True):
+            data, buckets = shingles.tobytes(), defaultdict[int, list[bytes]](list)
+            for place in its_places:
+                buckets[place["least"]].append(place["bucket"])
+            for least in sorted(buckets):
+                rows.append((least, node, digest, sorted(buckets[least]), data))
                 size += len(data)
                 if size >= _SHINGLE_BYTES:
                     yield _batch(rows)
@@ -154,67 +158,25 @@ def shingle_rows(
         yield _batch(rows)
 
 
-def edges_of(batches: Iterable[pa.RecordBatch], threshold: float, maximum_shingles: int) -> Iterator[pa.RecordBatch]:
-    """Edges (EDGE_SCHEMA) of the buckets of `batches`: rows of `shingle_rows` sorted by bucket and content hash."""
-    edges = list[tuple[int, int, bool]]()
-    for nodes, sets in _buckets(batches, maximum_shingles):
-        pairs = ((0, other) for other in range(1, len(nodes))) if sets is None else links(sets, threshold)
-        edges += [(max(nodes[i], nodes[j]), min(nodes[i], nodes[j]), sets is not None) for i, j in pairs]
-        if len(edges) >= _EDGE_ROWS:
-            yield _edge_batch(edges)
-            edges = []
-    if edges:
-        yield _edge_batch(edges)
-
-
-def _buckets(
-    batches: Iterable[pa.RecordBatch], maximum_shingles: int
-) -> Iterator[tuple[list[int], list[ShingleSet] | None]]:
-    """The nodes of each bucket and their shingle sets; None in their place from `maximum_shingles` on."""
-    bucket, nodes, sets, size = b"", list[int](), list[ShingleSet](), 0
+def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[int], list[bytes], list[list[Any]]]]:
+    """The wanted rows of one part after the other; ids and hashes alone, some hundred bytes a document."""
+    current, nodes, hashes, places = -1, list[int](), list[bytes](), list[list[Any]]()
     for batch in batches:
-        columns = (batch.column(name) for name in ("bucket", "node", "shingles"))
-        for key, node, shingles in zip(*columns, strict=True):
-            if key.as_py() != bucket:
-                if nodes:
-                    yield nodes, sets if size <= maximum_shingles else None
-                bucket, nodes, sets, size = key.as_py(), [], [], 0
-            nodes.append(node.as_py())
-            size += len(shingles.as_buffer()) // 8
-            if size <= maximum_shingles:
-                sets.append(np.frombuffer(shingles.as_py(), np.uint64))  # a copy: the batch is let go
-            else:
-                sets.clear()
-    if nodes:
-        yield nodes, sets if size <= maximum_shingles else None
-
-
-def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[int], list[bytes], list[list[bytes]]]]:
-    """The wanted rows of one part after the other; ids and hashes alone, about a hundred bytes a document."""
-    current, nodes, hashes, buckets = -1, list[int](), list[bytes](), list[list[bytes]]()
-    for batch in batches:
-        columns: list[list[Any]] = [batch.column(n).to_pylist() for n in ("ordinal", "node", "content_hash", "buckets")]
-        for ordinal, node, digest, its_buckets in zip(*columns, strict=True):
+        columns: list[list[Any]] = [batch.column(n).to_pylist() for n in ("ordinal", "node", "content_hash", "places")]
+        for ordinal, node, digest, its_places in zip(*columns, strict=True):
             if ordinal != current:
                 if nodes:
-                    yield current, nodes, hashes, buckets
-                current, nodes, hashes, buckets = ordinal, [], [], []
+                    yield current, nodes, hashes, places
+                current, nodes, hashes, places = ordinal, [], [], []
             nodes.append(node)
             hashes.append(digest)
-            buckets.append(its_buckets)
+            places.append(its_places)
     if nodes:
-        yield current, nodes, hashes, buckets
+        yield current, nodes, hashes, places
 
 
-def _batch(rows: Sequence[tuple[bytes, int, bytes, bytes]]) -> pa.RecordBatch:
-    bucket, node, digest, shingles = (list(column) for column in zip(*rows, strict=True))
-    columns = [pa.array(bucket, pa.binary()), pa.array(node, pa.int64()), pa.array(digest, pa.binary())]
-    return pa.record_batch(
-        [*columns, pa.array(shingles, pa.binary())], names=["bucket", "node", "content_hash", "shingles"]
-    )
-
-
-def _edge_batch(edges: Sequence[tuple[int, int, bool]]) -> pa.RecordBatch:
-    node, other, is_verified = (list(column) for column in zip(*edges, strict=True))
-    columns = [pa.array(node, pa.int64()), pa.array(other, pa.int64()), pa.array(is_verified, pa.bool_())]
-    return pa.record_batch(columns, names=["node", "other", "is_verified"])
+def _batch(rows: Sequence[_Row]) -> pa.RecordBatch:
+    columns = (list(column) for column in zip(*rows, strict=True))
+    types = (pa.int64(), pa.int64(), pa.binary(), pa.list_(pa.binary()), pa.binary())
+    names = ["least", "node", "content_hash", "buckets", "shingles"]
+    return pa.record_batch([pa.array(column, kind) for column, kind in zip(columns, types, strict=True)], names=names)

@@ -169,7 +169,7 @@ def test_documents_that_could_not_be_signed_shift_no_row_and_changed_texts_are_r
     problem = explain(error.value, "duplicate_clusters")
     assert isinstance(problem, MissingDataError)
     assert "--through quality_filtered_documents" in str(problem)
-    assert "verified_jaccard: null" in str(problem)
+    assert "verified_jaccard: 0" in str(problem)
 
 
 def test_verified_clusters_whatever_arrives_when(spark: Any, tmp_path: Any) -> None:
