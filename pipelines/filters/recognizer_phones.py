@@ -1,10 +1,11 @@
-"""Phone numbers as Presidio finds them, by phonenumbers' matcher, asked only where and for whom there can be one.
+"""Phone numbers as Presidio finds them, for all countries at once and only where there can be one.
 
-The matcher takes a tenth of a second for each thousand digits and country, and most digits are years, versions and
-prices. A window is what a number and its extension can consist of around enough digits (`number_windows` says why it is
-sound). In a window the matcher's own patterns give what it would try, the same for every country as long as nothing is
-a number; and of what has no extension and only ASCII digits it uses nothing but the digits and the plus sign. So a
-country is asked only if those of something tried are a valid number there.
+Presidio runs phonenumbers' matcher over a text once for each country; the matcher takes a tenth of a second for each
+thousand digits and country, and most digits are years, versions and prices. Here it is asked only about windows: what
+a number and its extension can consist of around enough digits (`number_windows` says why that is sound). In a window
+its walk is gone once, with its own patterns: what it would try, one after the other, the same for every country as long
+as nothing is a number there. What it tries and has only ASCII digits, marks and no extension it judges by the digits
+and the plus sign alone (pipelines.filters.recognizer_numbering); anything else phonenumbers parses and verifies itself.
 """
 
 import re
@@ -13,29 +14,28 @@ from functools import lru_cache
 from typing import Any
 
 from pipelines.filters.recognizer_lookalikes import CONTEXT, speaks_of_phones
+from pipelines.filters.recognizer_numbering import Numbering
 from pipelines.filters.recognizer_spans import Span
 from pipelines.filters.windows_phone import number_windows
 from pipelines.filters.windows_slab import Slab, Trigger
 
 SCORE = 0.4  # what Presidio gives to a phone number
-_CACHED_WINDOWS, _CACHED_CHARACTERS, _CACHED_NUMBERS = 50_000, 200, 100_000
+_CACHED_WINDOWS, _CACHED_CHARACTERS = 50_000, 200
 _PLUS_DIGITS = 6  # shortest calling code and number together: +43, +49, +98 and 4 digits (phonenumbers 9.0)
-_PREFIX_DIGITS = 8  # the same behind an international prefix, which has at least 2
 _MARKS = 5  # the matcher allows four marks between two digits, so they are five apart
+_LEAST_NUMBER = 2  # digits, for the parser (phonenumberutil)
 _LONGEST_NUMBER = 28  # international prefix, calling code of 3 and number of 17 (phonenumberutil)
 _EXTENSION = re.compile(r"[^\W\d_]|[#;]")
-# ASCII digits, plus signs, and the matcher's marks but for x and ~, with which an extension may begin.
-_PLAIN = re.compile(
-    r"[0-9+\uFF0B\-\u2010-\u2015\u2212\u30FC\uFF0D-\uFF0F \u00A0\u00AD\u200B\u2060\u3000()\uFF08\uFF09\uFF3B\uFF3D.\[\]"
+# ASCII digits behind a plus sign at most, and the matcher's marks but for x and ~, with which an extension may begin.
+_SEPARATORS = (
+    r"[\-\u2010-\u2015\u2212\u30FC\uFF0D-\uFF0F \u00A0\u00AD\u200B\u2060\u3000()\uFF08\uFF09\uFF3B\uFF3D.\[\]"
     r"/\u2053\u223C]*"
 )
+_PLAIN = re.compile(rf"{_SEPARATORS}([+\uFF0B]?)((?:{_SEPARATORS}[0-9])+){_SEPARATORS}")
 _ALONE = re.compile(r"[^\d(+\uFF0B]?\d+\D?")  # a run of digits and its neighbours
-_PLUS = re.compile("[+\uff0b]")  # stands before the first digit, where it stands at all
 _MARK = re.compile(r"\D+")
-_KINDS = (  # of numbers; a valid one is of a kind
-    *("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost"),
-    *("voip", "personal_number", "pager", "uan", "voicemail"),
-)
+_BRACKETS = re.compile(r"[()\[\]\uFF08\uFF09\uFF3B\uFF3D]")
+_OTHER_INNER = re.compile(r"[^0-9()+]")  # without one of these a number is not broken up but at brackets
 _VALID = 1  # phonenumbers.Leniency.VALID; below it a number need only be possible
 
 
@@ -48,13 +48,15 @@ class PhoneDetector:
     def __init__(
         self, entity: str, regions: Sequence[str], leniency: int, min_digits: int, *, needs_word: bool = False
     ) -> None:
+        from phonenumbers import PhoneMetadata
+
         self._needs_word = needs_word
         self.entities = (entity,)
-        self._asked = [_Region(region, leniency) for region in regions]
-        least = min((region.least_digits for region in self._asked), default=_PLUS_DIGITS)
-        self._trigger = Trigger("digit", max(min_digits, min(_PLUS_DIGITS, least)), farthest=_MARKS)
+        metadata: list[Any] = [PhoneMetadata.metadata_for_region(region) for region in regions]
+        least = min(_PLUS_DIGITS, *(length for country in metadata for length in country.general_desc.possible_length))
+        self._trigger = Trigger("digit", max(min_digits, least), farthest=_MARKS)
         self._min_digits = min_digits
-        self._leniency = leniency
+        self._walk = _Walk(regions, leniency)
         self._remembered: Callable[[str], tuple[tuple[int, int], ...]] = lru_cache(_CACHED_WINDOWS)(self._in_window)
 
     def find(self, slab: Slab) -> Iterator[Span]:
@@ -74,14 +76,7 @@ class PhoneDetector:
                 yield Span(start + a, start + b, self.entities[0], SCORE)
 
     def _in_window(self, window: str) -> tuple[tuple[int, int], ...]:
-        from phonenumbers import PhoneNumberMatcher
-
-        wanted = self._asked if self._leniency < _VALID else _regions_for(window, self._asked, self._min_digits)
-        found = {
-            (match.start, match.end)
-            for region in wanted
-            for match in PhoneNumberMatcher(window, region.name, leniency=self._leniency)
-        }
+        found = self._walk.matches(window)
         return tuple(sorted((a, b) for a, b in found if number_digits(window[a:b]) >= self._min_digits))
 
 
@@ -98,88 +93,148 @@ def number_digits(number: str) -> int:
     return sum(map(str.isdigit, _EXTENSION.split(number, maxsplit=1)[0]))
 
 
-def _regions_for(window: str, regions: Sequence["_Region"], min_digits: int) -> Sequence["_Region"]:
-    """Those of `regions` where something in `window` may be a valid number of `min_digits` or more."""
-    numbers: set[str] = set()
-    for candidate, offset in _candidates(window):
-        if not _PLAIN.fullmatch(candidate):
-            return regions  # an extension or other digits: anything may be
-        for part, first in _parts(candidate, offset):
-            digits = _MARK.sub("", part)
-            if min_digits <= len(digits) <= _LONGEST_NUMBER and _may_stand_at(window, part, first):
-                numbers.add(f"+{digits}" if _PLUS.search(part) else digits)
-    return [region for region in regions if any(region.may_be_valid(digits) for digits in numbers)]
+class _Walk:
+    """The matcher's walk through a text, for several countries; a set of countries is an int with a bit for each."""
 
+    def __init__(self, regions: Sequence[str], leniency: int) -> None:
+        self._regions = tuple(regions)
+        self._leniency = leniency
+        self._numbering = Numbering(regions)
+        matcher = _matcher()
+        self._pattern, self._second = matcher._PATTERN, matcher._SECOND_NUMBER_START_PATTERN
+        self._lead, self._unwanted = matcher._LEAD_PATTERN, matcher._UNWANTED_END_CHAR_PATTERN
+        self._inner: list[Any] = list(matcher._INNER_MATCHES)
 
-def _candidates(window: str) -> Iterator[tuple[str, int]]:
-    """What the matcher tries one after the other as long as nothing is a number, and where it begins.
+    def matches(self, text: str) -> set[tuple[int, int]]:
+        """Start and end of every match of any country."""
+        found: set[tuple[int, int]] = set()
+        going = {0: self._numbering.everywhere}  # from where on which countries search
+        while going:
+            index = min(going)
+            searching = going.pop(index)
+            if len(text) - index < _LEAST_NUMBER:
+                continue
+            candidate = self._pattern.search(text, index)
+            if candidate is None:
+                continue
+            tried, start = candidate.group(), candidate.start()
+            another = self._second.search(tried)
+            tried = tried[: another.start()] if another else tried
+            for part, first in self._parts(text, tried, start):
+                of = self._verified(text, part, first, searching)
+                if of:
+                    end = first + len(part)
+                    found.add((first, end))
+                    going[end] = going.get(end, 0) | of
+                    searching &= ~of
+                    if not searching:
+                        break
+            if searching:
+                end = start + len(tried)
+                going[end] = going.get(end, 0) | searching
+        return found
 
-    Without those that it takes for dates and times.
-    """
-    found = _matcher()._PATTERN.search(window, 0)
-    while found:
-        candidate, start = found.group(), found.start()
-        another = _matcher()._SECOND_NUMBER_START_PATTERN.search(candidate)
-        candidate = candidate[: another.start()] if another else candidate
-        end = start + len(candidate)
-        is_time = _matcher()._TIME_STAMPS.search(candidate) and _matcher()._TIME_STAMPS_SUFFIX.match(window[end:])
-        if not is_time and not _matcher()._SLASH_SEPARATED_DATES.search(candidate):
-            yield candidate, start
-        found = _matcher()._PATTERN.search(window, end)
+    def _parts(self, text: str, candidate: str, offset: int) -> Iterator[tuple[str, int]]:
+        """What the matcher tries of a candidate until something is a number: the whole, then parts of it."""
+        matcher = _matcher()
+        if "/" in candidate and matcher._SLASH_SEPARATED_DATES.search(candidate):
+            return
+        end = offset + len(candidate)
+        if matcher._TIME_STAMPS.search(candidate) and matcher._TIME_STAMPS_SUFFIX.match(text[end:]):
+            return
+        yield candidate, offset
+        is_whole = not _OTHER_INNER.search(candidate)
+        if is_whole and "(" not in candidate:
+            return
+        for pattern in self._inner:
+            found = pattern.search(candidate)
+            if found:
+                yield self._unwanted.sub("", candidate[: found.start()]), offset
+            while found:
+                yield self._unwanted.sub("", found.group(1)), offset + found.start(1)
+                found = pattern.search(candidate, found.start() + 1)
 
+    def _verified(self, text: str, part: str, first: int, searching: int) -> int:
+        """Those of the countries `searching` for which the matcher takes `part`, which begins at `first`."""
+        if not part or not self._may_stand(text, part, first):
+            return 0
+        if self._leniency < _VALID:
+            return self._parsed(part, searching)
+        plain = _PLAIN.fullmatch(part)
+        if plain:
+            of = self._judged(plain, part)
+            if of is not None and self._leniency == _VALID:
+                return of & searching
+            return self._parsed(part, searching if of is None else of & searching)
+        number, extension = _without_extension(part)
+        plain = _PLAIN.fullmatch(number)
+        of = self._judged(plain, part) if plain and "xx" not in part.lower() else None
+        if of is None or self._leniency != _VALID:
+            return self._parsed(part, searching if of is None else of & searching)
+        return of & searching if of & searching and _is_only_extension(part, extension) else 0
 
-def _parts(candidate: str, offset: int) -> Iterator[tuple[str, int]]:
-    """`candidate`, and the parts of it that the matcher tries when the whole is no number."""
-    yield candidate, offset
-    unwanted = _matcher()._UNWANTED_END_CHAR_PATTERN
-    for pattern in _matcher()._INNER_MATCHES:
-        found = pattern.search(candidate)
-        if found:
-            yield unwanted.sub("", candidate[: found.start()]), offset
-        while found:
-            yield unwanted.sub("", found.group(1)), offset + found.start(1)
-            found = pattern.search(candidate, found.start() + 1)
+    def _judged(self, plain: re.Match[str], part: str) -> int | None:
+        """The countries where a number without an extension is valid; None: that is not for its digits to say."""
+        digits = _MARK.sub("", plain[2])
+        if len(digits) > _LONGEST_NUMBER:
+            return 0
+        if not plain[1]:
+            written = "".join(filter(str.isdigit, part)) if len(part) > len(plain.string) else digits
+            return self._numbering.valid_in(digits, written)
+        abroad = self._numbering.valid_with_plus(digits)
+        return None if abroad is None else self._numbering.everywhere * abroad
 
-
-def _may_stand_at(window: str, part: str, first: int) -> bool:
-    """Whether the matcher would look at `part`, which begins at `first`, as a number at all."""
-    if not _matcher()._MATCHING_BRACKETS.fullmatch(part) or _matcher()._PUB_PAGES.search(part):
-        return False
-    before, after = window[max(first - 1, 0) : first], window[first + len(part) : first + len(part) + 1]
-    is_led = _matcher()._LEAD_PATTERN.match(part)
-    return not (before.isascii() and before.isalpha() and not is_led) and not (after.isascii() and after.isalpha())
-
-
-class _Region:
-    """What phonenumbers knows of the numbers of one country."""
-
-    def __init__(self, name: str, leniency: int) -> None:
-        from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
-
-        metadata: Any = PhoneMetadata.metadata_for_region(name)
-        self.name, self.leniency = name, leniency
-        self.least_digits: int = min(metadata.general_desc.possible_length)
-        code: int = metadata.country_code
-        sharing = [PhoneMetadata.metadata_for_region(region) for region in COUNTRY_CODE_TO_REGION_CODE[code]]
-        kinds = [getattr(region, kind) for region in sharing for kind in _KINDS if region is not None]
-        national = "|".join({kind.national_number_pattern for kind in kinds if kind and kind.national_number_pattern})
-        prefix: str = metadata.national_prefix_for_parsing or ""
-        # International; or national, with or without the country's code and its prefix. A prefix that is rewritten
-        # (national_prefix_transform_rule) may leave anything.
-        forms = [r"\+\d+", rf"(?:{metadata.international_prefix}).*", rf"(?:{code})?(?:{prefix})?(?:{national})"]
-        if metadata.national_prefix_transform_rule:
-            forms.append(rf"(?:{code})?(?:{prefix}).*")
-        self._form = re.compile("|".join(f"(?:{form})" for form in forms))
-        self.may_be_valid: Callable[[str], bool] = lru_cache(_CACHED_NUMBERS)(self._may_be_valid)
-
-    def _may_be_valid(self, digits: str) -> bool:
-        """Whether the matcher takes a candidate of these digits, whatever marks stand between them."""
-        from phonenumbers import NumberParseException, is_valid_number, parse
-
-        if not self._form.fullmatch(digits):
+    def _may_stand(self, text: str, part: str, first: int) -> bool:
+        """Whether the matcher would look at `part`, which begins at `first`, as a number at all."""
+        matcher = _matcher()
+        if _BRACKETS.search(part) and not matcher._MATCHING_BRACKETS.fullmatch(part):
             return False
-        try:
-            number = parse(digits, self.name, keep_raw_input=True)
-        except NumberParseException:
+        if "(" in part and matcher._PUB_PAGES.search(part):
             return False
-        return is_valid_number(number) and bool(_matcher()._is_national_prefix_present_if_required(number))
+        if self._leniency < _VALID:
+            return True
+        end = first + len(part)
+        return not (
+            (first > 0 and not self._lead.match(part) and _spoils(text[first - 1]))
+            or (end < len(text) and _spoils(text[end]))
+        )
+
+    def _parsed(self, part: str, searching: int) -> int:
+        """Those of the countries `searching` for which phonenumbers parses `part` and verifies it."""
+        from phonenumbers import NumberParseException, PhoneNumberMatcher, parse
+
+        found = 0
+        for place, region in enumerate(self._regions):
+            if searching >> place & 1:
+                try:
+                    number = parse(part, region, keep_raw_input=True)
+                    if _matcher()._verify(self._leniency, number, part, PhoneNumberMatcher("", region)):
+                        found |= 1 << place
+                except NumberParseException:
+                    continue
+        return found
+
+
+def _without_extension(part: str) -> tuple[str, str]:
+    """A number and the digits of its extension, as phonenumbers takes them apart; the number may be none."""
+    from phonenumbers import phonenumberutil
+
+    number = phonenumberutil._build_national_number_for_parsing(part)
+    if not phonenumberutil._is_viable_phone_number(number):
+        return "", ""
+    extension, number = phonenumberutil._maybe_strip_extension(number)
+    return number, extension
+
+
+def _is_only_extension(part: str, extension: str) -> bool:
+    """Whether an x in `part`, but for one at its end, stands before the extension."""
+    from phonenumbers import PhoneNumber
+
+    return bool(_matcher()._contains_only_valid_x_chars(PhoneNumber(extension=extension), part))
+
+
+@lru_cache(10_000)
+def _spoils(neighbour: str) -> bool:
+    """Whether digits beside this character are no number to the matcher: Latin letters, a percent or currency sign."""
+    matcher = _matcher().PhoneNumberMatcher
+    return bool(matcher._is_invalid_punctuation_symbol(neighbour) or matcher._is_latin_letter(neighbour))

@@ -15,10 +15,10 @@ _PHONE_MARKS = (
 )
 _PHONE_EXTENSION = r"\t,;=:#\uFF03extnsioa\u00F3\u0301\uFF45\uFF58\uFF54\uFF4E\uFF49\u0434\u043E\u0431\uFF0E"
 PHONE_CLASS = rf"[{_PHONE_LEAD}{_PHONE_MARKS}{_PHONE_EXTENSION}\d]"
-_PHONE_CHARACTER = re.compile(PHONE_CLASS, re.IGNORECASE)
 _PHONE_RUN = re.compile(rf"{PHONE_CLASS}*", re.IGNORECASE)
 _PHONE_START = re.compile(rf"[{_PHONE_LEAD}\d]")
-_PHONE_END = re.compile(r"[\d#]")
+_NO_END = re.compile(r"[^\d#]*")
+_STEP = 32  # characters looked at together on the way back
 
 
 def number_windows(text: str, places: Iterable[Window]) -> Iterator[Window]:
@@ -37,12 +37,16 @@ def number_windows(text: str, places: Iterable[Window]) -> Iterator[Window]:
         if first_digit < position:
             continue
         first = first_digit
-        while first > position and _PHONE_CHARACTER.match(text, first - 1):
-            first -= 1
+        while first > position:
+            before = text[max(first - _STEP, position) : first][::-1]
+            run = _PHONE_RUN.match(before)
+            first -= run.end() if run else 0
+            if not run or run.end() < len(before):
+                break
         run = _PHONE_RUN.match(text, last_digit)
         last = position = run.end() if run else last_digit + 1
         begin = _PHONE_START.search(text, first)
         first = begin.start() if begin else first
-        while not _PHONE_END.match(text, last - 1):
-            last -= 1
+        tail = _NO_END.match(text[last_digit:last][::-1])
+        last -= tail.end() if tail else 0
         yield max(first - 1, 0), min(last + 1, len(text))
