@@ -97,3 +97,11 @@ def test_another_corpus_counts_only_in_scope(tmp_path: Path, scope: Scope, is_ot
     sign(layout, "news|00000", "b")
     sign(layout, "books|00000", "d")
     assert compared_version(layout, "books", scope) != before
+
+
+def test_zero_turns_verification_off_and_nonsense_is_refused() -> None:
+    assert Settings().verified_jaccard == 0.7
+    assert Settings(verified_jaccard=0).verified_jaccard == 0
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="give a number from 0"):
+            Settings(verified_jaccard=wrong)
