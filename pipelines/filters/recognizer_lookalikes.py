@@ -58,6 +58,12 @@ _SPEAKS_FOR = re.compile(
 _SPEAKS_AFTER = re.compile(
     r" {0,2}-? ?\(?(?:office|fax|mobile|cell|phone|telephone)\b| is (?:my|his|her|our|their) ", re.IGNORECASE
 )
+_NETWORK_WORD = re.compile(
+    r"(?<!\w)(?:ip(?:v4)?|inet|address(?:es)?|hosts?|servers?|gateways?|routers?|resolvers?|nameservers?|dns|dhcp|"
+    r"netmask|subnets?|ping|ssh|traceroute|localhost|proxy)(?!\w)|://\Z",
+    re.IGNORECASE,
+)
+_PORT_OR_PREFIX = re.compile(r":\d{2,5}(?![\d.])|/(?:[89]|[12]\d|3[0-2])(?![\d./])")
 
 
 def speaks_of_phones(text: str) -> bool:
@@ -97,6 +103,11 @@ def is_lookalike_phone(number: str, before: str, after: str) -> bool:
         or _is_range(bare)
         or (_POSTCODE.fullmatch(bare) and _STATE.search(before))
     )
+
+
+def speaks_of_addresses(before: str, after: str) -> bool:
+    """Whether a dotted quad between these is an address by what is beside it: a word, a port or a prefix length."""
+    return bool(_NETWORK_WORD.search(before) or _PORT_OR_PREFIX.match(after))
 
 
 def is_section_number(address: str, least: int) -> bool:

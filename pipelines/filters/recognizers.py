@@ -12,7 +12,12 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from pipelines.filters.recognizer_lookalikes import is_lookalike_phone, is_part_of_more, is_section_number
+from pipelines.filters.recognizer_lookalikes import (
+    is_lookalike_phone,
+    is_part_of_more,
+    is_section_number,
+    speaks_of_addresses,
+)
 from pipelines.filters.recognizer_patterns import PatternDetector, WindowDetector
 from pipelines.filters.recognizer_phones import PhoneDetector
 from pipelines.filters.recognizer_registry import build_recognizers
@@ -21,6 +26,7 @@ from pipelines.filters.recognizer_spans import Span, resolve
 from pipelines.filters.windows_slab import Slab
 
 _BEFORE, _AFTER = 64, 16  # characters around a finding that say what it is
+_NEAR, _PORT = 40, 7  # in which a word or a port speaks for a short address; a port has 5 digits
 _OF_DIGITS = frozenset({"PHONE_NUMBER", "CREDIT_CARD", "CA_SIN"})  # alone, and so what a decimal may hold
 _SLAB_CHARACTERS = 300_000  # texts searched at once: enough to pay for arrays, few enough to stay in the cache
 
@@ -84,7 +90,9 @@ class Engine:
         if value in self._allowed:
             return False
         if span.entity == "IP_ADDRESS":
-            return not is_section_number(value, self._settings.min_ip_number)
+            if not is_section_number(value, self._settings.min_ip_number):
+                return True
+            return speaks_of_addresses(text[max(span.start - _NEAR, 0) : span.start], text[span.end : span.end + _PORT])
         if span.entity not in _OF_DIGITS or not self._settings.drop_lookalikes:
             return True
         before, after = text[max(span.start - _BEFORE, 0) : span.start], text[span.end : span.end + _AFTER]

@@ -7,7 +7,7 @@ import pytest
 from gristmill.core.errors import SettingsError
 from pipelines.filters.recognizer_checks import base58, luhn
 from pipelines.filters.recognizer_file import read_recognizers
-from pipelines.filters.recognizer_lookalikes import is_lookalike_phone, is_section_number
+from pipelines.filters.recognizer_lookalikes import is_lookalike_phone, is_section_number, speaks_of_addresses
 from pipelines.filters.recognizer_settings import RecognizerSettings
 from pipelines.filters.recognizers import Engine
 
@@ -76,6 +76,24 @@ def test_section_numbers() -> None:
     assert not is_section_number("8.8.4.200", 32)
     assert not is_section_number("6.3.4.2", 0)
     assert not is_section_number("fe80::1", 32)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("the server at ", ".", True),
+        ("ping ", "", True),
+        ("http://", "/", True),
+        ("from ", ":8080 on", True),
+        ("route ", "/24 via", True),
+        ("release ", ": 12", False),
+        ("<IP_ADDRESS> and ", "", False),
+        ("see section ", " The", False),
+    ],
+    ids=["word", "command", "scheme", "port", "prefix", "release", "placeholder", "section"],
+)
+def test_what_says_that_a_small_quad_is_an_address(before: str, after: str, expected: bool) -> None:
+    assert speaks_of_addresses(before, after) is expected
 
 
 def test_checksums() -> None:
