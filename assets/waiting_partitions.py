@@ -8,6 +8,7 @@ partitions to. So `gristmill corpus add` leaves a note in the instance's home, a
 import contextlib
 import json
 import os
+import uuid
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,9 +53,11 @@ def leave_note(layout: Layout, corpus: str) -> bool:
         if not _is_unmade(home):
             return False
         note = home / NOTE_NAME
-        if not note.exists() or line not in note.read_text(encoding="utf-8").splitlines():
-            with note.open("a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
+        waiting = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
+        if line not in waiting:
+            whole = note.with_name(f"{NOTE_NAME}.{uuid.uuid4().hex[:8]}.tmp")  # a kill leaves no half a line
+            whole.write_text("".join(f"{one}\n" for one in [*waiting, line]), encoding="utf-8")
+            whole.replace(note)
         return _is_unmade(home)  # made meanwhile: it is told as well
     except OSError as error:
         raise storage_error(error, str(home)) from error
