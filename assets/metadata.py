@@ -59,6 +59,9 @@ def cluster_metadata(layout: Layout, partition: Partition, report: Mapping[str, 
     others = cast(dict[str, Any], report.get("compared_with") or {})
     if report.get("scope"):
         found["compared_with"] = ", ".join(sorted(others)) or "no other corpus"
+    left_out = cast(dict[str, str], report.get("not_compared") or {})
+    if left_out:
+        found["not_compared"] = "; ".join(f"{corpus}: {why}" for corpus, why in sorted(left_out.items()))
     sizes = cluster_sizes(layout, partition)
     if sizes:
         found["cluster_sizes"] = picture(cluster_size_plot(sizes, f"Clusters of {partition.corpus}"), "cluster sizes")
