@@ -11,6 +11,7 @@ from assets import (
     finetune,
     personal_data_checks,
     pretrain,
+    privacy,
     report,
     tokens,
 )
@@ -21,7 +22,9 @@ from assets.sensors import compared_corpora_sensor, inbox_sensor
 from assets.waiting_partitions import offer_at_load
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([crawl, filters, dedup, tokens, pretrain, finetune, report], include_specs=True),
+    assets=dg.load_assets_from_modules(
+        [crawl, filters, dedup, privacy, tokens, pretrain, finetune, report], include_specs=True
+    ),
     asset_checks=dg.load_asset_checks_from_modules([checks, personal_data_checks, duplicate_checks]),
     jobs=[*asset_jobs, *chains],
     schedules=[weekly_crawl_schedule],

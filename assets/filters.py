@@ -1,4 +1,4 @@
-"""Which documents are worth training on, and what must not be in them: language, quality, privacy."""
+"""Which documents are worth training on: language, quality."""
 
 from typing import Any
 
@@ -40,14 +40,4 @@ def quality_classifier(context: dg.AssetExecutionContext, workers: Workers) -> d
 
     It judges documents once its path is the setting classifier_path of quality_filtered_documents.
     """
-    return workers.run_stage(context)
-
-
-@stage_asset(
-    partitions_def=document_partitions,
-    deps=["deduplicated_documents"],
-    kinds={"spark", "parquet"},
-)
-def clean_documents(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[Any]:
-    """Documents ready to train on: e-mail addresses, phone numbers and the like are replaced by placeholders."""
     return workers.run_stage(context)

@@ -57,7 +57,7 @@ def pii_drift(context: dg.AssetCheckExecutionContext, workers: Workers) -> dg.As
 
 def nothing_is_left(layout: Layout, partitions: Sequence[Partition], settings: Settings) -> dg.AssetCheckResult:
     """Look at a sample of `partitions` once more."""
-    from pipelines.filters.residue import rescan
+    from pipelines.privacy.residue import rescan
 
     residue = rescan(layout, partitions, settings.rescan_documents)
     description = f"nothing found in {residue.documents:,} documents that were read again"

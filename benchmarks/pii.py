@@ -29,10 +29,10 @@ from typing import Any
 
 from benchmarks import warcs
 from benchmarks.gold import SHARED
-from pipelines.filters.recognizer_registry import plain_analyzer
-from pipelines.filters.recognizer_settings import RecognizerSettings
-from pipelines.filters.recognizer_spans import Span
-from pipelines.filters.recognizers import Engine
+from pipelines.privacy.recognizer_settings import RecognizerSettings
+from pipelines.privacy.recognizers import Engine
+from pipelines.privacy.registry import plain_analyzer
+from pipelines.privacy.spans import Span
 
 PEER = "presidio-analyzer 2.2.366, pattern recognizers only"
 SAME = RecognizerSettings(min_phone_digits=1, drop_lookalikes=False, min_ip_number=0)

@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.gold import SHARED
-from pipelines.filters import privacy
-from pipelines.filters.imports import DEEP_LEARNING, hidden
-from pipelines.filters.personal_data import Span
+from pipelines.hidden_imports import DEEP_LEARNING, hidden
+from pipelines.privacy import redaction
+from pipelines.privacy.spans import Span
 
 NAMES = ("PERSON", "LOCATION", "ORGANIZATION")
 OURS_OF_GOLD = {"ADDRESS": "LOCATION"}
@@ -149,9 +149,9 @@ def compare(sentences: Sequence[Sentence], found: Sequence[Sequence[Span]], type
     return dict(counts)
 
 
-def ours(settings: privacy.Settings) -> Find:
+def ours(settings: redaction.Settings) -> Find:
     """The stage's own finder; every text counts as English."""
-    return lambda texts: privacy.find(texts, settings, ["en"] * len(texts))
+    return lambda texts: redaction.find(texts, settings, ["en"] * len(texts))
 
 
 def presidio(threshold: float) -> Find:
@@ -162,7 +162,7 @@ def presidio(threshold: float) -> Find:
     with hidden(*DEEP_LEARNING):
         from presidio_analyzer import AnalyzerEngine
         from presidio_analyzer.nlp_engine import NlpEngineProvider
-    models = [{"lang_code": "en", "model_name": privacy.Settings().ner_pipeline}]
+    models = [{"lang_code": "en", "model_name": redaction.Settings().ner_pipeline}]
     mapping = {"PERSON": "PERSON", "GPE": "LOCATION", "LOC": "LOCATION", "FAC": "LOCATION", "ORG": "ORGANIZATION"}
     configuration = {
         "nlp_engine_name": "spacy",
@@ -215,10 +215,10 @@ def speed_of_names() -> float | None:
             texts.append(json.loads(line)["text"])
             if sum(map(len, texts)) >= SPEED_BYTES:
                 break
-    from pipelines.filters.names import find_names
+    from pipelines.privacy.names import find_names
 
     def find(some: Sequence[str]) -> list[list[Span]]:
-        return find_names(some, NAMES, privacy.Settings().ner_pipeline)
+        return find_names(some, NAMES, redaction.Settings().ner_pipeline)
 
     _, seconds = measured(find, texts)
     return sum(len(text.encode()) for text in texts) / seconds / 1e6
@@ -255,12 +255,12 @@ def run(
     sentences = smoke_sentences() if is_smoke else [sentence for path in data for sentence in read(path)]
     texts = [sentence.text for sentence in sentences]
     size = sum(len(text.encode()) for text in texts)
-    patterns, with_names = privacy.Settings(), privacy.Settings(named_entities=NAMES)
-    types = privacy.entities(with_names)
+    patterns, with_names = redaction.Settings(), redaction.Settings(named_entities=NAMES)
+    types = redaction.entities(with_names)
     gold = Counter(span.entity for sentence in sentences for span in sentence.spans)
     not_looked_for = {name: count for name, count in sorted(gold.items()) if name not in types}
     print(f"{len(sentences)} sentences, {sum(gold.values())} gold spans; not looked for: {not_looked_for or 'none'}")
-    formed = [name for name in privacy.entities(patterns) if gold[name]]
+    formed = [name for name in redaction.entities(patterns) if gold[name]]
     sides: dict[str, tuple[Find, list[str]]] = {"patterns": (ours(patterns), formed)}
     if not is_smoke:
         sides["patterns and names"] = (ours(with_names), [name for name in types if gold[name]])

@@ -104,7 +104,7 @@ STAGES: tuple[Stage, ...] = (
         "map",
         ("quality_filtered_documents", "duplicate_clusters"),
     ),
-    Stage("clean_documents", "privacy", "pipelines.filters.privacy", "map", ("deduplicated_documents",)),
+    Stage("clean_documents", "privacy", "pipelines.privacy.redaction", "map", ("deduplicated_documents",)),
     Stage("tokenizer", "tokenize", "pipelines.tokens.tokenizer", "single", ("clean_documents",), False),
     Stage("token_shards", "tokenize", "pipelines.tokens.shards", "pack", ("clean_documents", "tokenizer")),
     Stage("training_mixture", "tokenize", "pipelines.tokens.mixture", "single", ("token_shards",), False),

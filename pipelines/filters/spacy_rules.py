@@ -18,8 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipelines.filters.imports import DEEP_LEARNING, hidden
 from pipelines.filters.punctuation import TERMINAL
+from pipelines.hidden_imports import DEEP_LEARNING, hidden
 
 CHECKED = ("3.8.",)  # releases whose rules may be read by themselves
 _ALONE = "_spacy_rules_alone"

@@ -156,10 +156,10 @@ def cluster_of(
 
 def redacted_texts(texts: Sequence[str]) -> list[str]:
     """The beginnings of texts with placeholders for personal data, by the default settings of clean_documents."""
-    from pipelines.filters import privacy
+    from pipelines.privacy import redaction
 
     batch = pa.record_batch({"text": pa.array([bounded(text) for text in texts], pa.large_string())})
-    return privacy.score(batch, privacy.Settings()).column("text").to_pylist()
+    return redaction.score(batch, redaction.Settings()).column("text").to_pylist()
 
 
 def deciding_rule(winner: Member, loser: Member, settings: dict[str, Any], signed_with: dict[str, Any]) -> str:

@@ -16,9 +16,9 @@ from gristmill.core.errors import EnvironmentProblemError
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.settings import build, to_plain
 from pipelines.crawl.corpora import add_corpus
-from pipelines.filters import privacy
-from pipelines.filters.residue import rescan
 from pipelines.parts import PartTask, run_part
+from pipelines.privacy import redaction
+from pipelines.privacy.residue import rescan
 from pipelines.redacted_urls import redacted
 from pipelines.stages import stage
 
@@ -167,8 +167,8 @@ def test_the_second_look(tmp_path: Path) -> None:
 
 def test_a_machine_with_another_secret_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRISTMILL_PSEUDONYM_SECRET", "3f9a0c5b7d1e8a2f4c6b9d0e7a1f5c8b")
-    settings = privacy.Settings(mode="pseudonym")
-    planned = privacy.facts(settings)
+    settings = redaction.Settings(mode="pseudonym")
+    planned = redaction.facts(settings)
     monkeypatch.setenv("GRISTMILL_PSEUDONYM_SECRET", "another: 3f9a0c5b7d1e8a2f4c6b9d0e7a1f5c8b")
     source = tmp_path / "part-00000.parquet"
     pq.write_table(pa.table({"text": ["x"]}), source)

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from gristmill.core.errors import EnvironmentProblemError
-from pipelines.filters import names, privacy
-from pipelines.filters.imports import DEEP_LEARNING, hidden
-from pipelines.filters.names import find_names
-from pipelines.filters.privacy import Settings
+from pipelines.hidden_imports import DEEP_LEARNING, hidden
+from pipelines.privacy import names, redaction
+from pipelines.privacy.names import find_names
+from pipelines.privacy.redaction import Settings
 
 NAMES = ("LOCATION", "ORGANIZATION", "PERSON")
 PIPELINE = Settings().ner_pipeline
@@ -67,16 +67,16 @@ def test_only_documents_in_a_language_of_the_pipeline_are_read_for_names() -> No
     batch = pa.record_batch(
         {"text": [text] * 3, "title": ["Angela Merkel", None, None], "language": ["en", "de", None]}
     )
-    scored = privacy.score(batch, settings)
+    scored = redaction.score(batch, settings)
     rows = scored.to_pylist()
     assert rows[0]["text"] == "<PERSON> (<EMAIL_ADDRESS>) lives in <LOCATION>."
     assert rows[0]["title"] == "<PERSON>"
     assert [row["text"] for row in rows[1:]] == ["Angela Merkel (<EMAIL_ADDRESS>) lives in Berlin."] * 2
     assert [row["is_read_for_names"] for row in rows] == [True, False, False]
     assert [row["pii_person"] for row in rows] == [1, 0, 0]
-    tally = privacy.tally(scored)
+    tally = redaction.tally(scored)
     assert (tally["pii_location"], tally["pii_total"], tally["documents_not_read_for_names"]) == (1, 5, 2)
-    assert scored.schema == privacy.score(batch.slice(0, 0), settings).schema
+    assert scored.schema == redaction.score(batch.slice(0, 0), settings).schema
 
 
 def test_the_same_name_gets_the_same_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_the_same_name_gets_the_same_stand_in(monkeypatch: pytest.MonkeyPatch) -
     texts = ["Yesterday Angela Merkel spoke in Berlin.", "We then met Angela Merkel in Paris."]
     batch = pa.record_batch({"text": texts, "language": ["en"] * 2})
     for mode in ("pseudonym", "fake"):
-        made = privacy.score(batch, Settings(mode=mode, named_entities=("PERSON",))).column("text").to_pylist()
+        made = redaction.score(batch, Settings(mode=mode, named_entities=("PERSON",))).column("text").to_pylist()
         one, other = made[0][len("Yesterday ") : -len(" spoke in Berlin.")], made[1][len("We then met ") :]
         assert other == f"{one} in Paris."
         assert "Merkel" not in one
@@ -112,7 +112,7 @@ def test_a_pipeline_that_will_not_do_is_named(tmp_path: Path, pipeline: str, sai
 
 
 def test_facts_name_the_release_of_the_pipeline() -> None:
-    assert privacy.facts(Settings(named_entities=("PERSON",))) == {
+    assert redaction.facts(Settings(named_entities=("PERSON",))) == {
         "spacy": names.version("spacy"),
         PIPELINE: "3.8.0",
     }

@@ -5,9 +5,9 @@ from functools import lru_cache
 import pytest
 from hypothesis import given, settings, strategies
 
-from pipelines.filters.recognizer_numbering import Numbering
-from pipelines.filters.recognizer_phones import PhoneDetector
-from pipelines.filters.windows_slab import Slab
+from pipelines.privacy.phone_detector import PhoneDetector
+from pipelines.privacy.phone_numbering import Numbering
+from pipelines.privacy.windows_slab import Slab
 
 # Presidio's countries; and such as rewrite prefixes, share a code, keep a leading zero or have short numbers.
 REGIONS = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR", "IT", "RU", "AR", "MX", "GG", "KZ", "AU", "SE")

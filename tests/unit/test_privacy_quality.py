@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pii_quality import Counts, GoldSpan, Sentence, compare, read, run
-from pipelines.filters.personal_data import Span
+from pipelines.privacy.spans import Span
 
 
 def test_spans_are_counted_by_overlap_and_exactly() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from gristmill.core.errors import SettingsError
-from pipelines.filters.recognizer_checks import base58, luhn
-from pipelines.filters.recognizer_file import read_recognizers
-from pipelines.filters.recognizer_lookalikes import is_lookalike_phone, is_section_number, speaks_of_addresses
-from pipelines.filters.recognizer_settings import RecognizerSettings
-from pipelines.filters.recognizers import Engine
+from pipelines.privacy.checks import base58, luhn
+from pipelines.privacy.lookalikes import is_lookalike_phone, is_section_number, speaks_of_addresses
+from pipelines.privacy.recognizer_file import read_recognizers
+from pipelines.privacy.recognizer_settings import RecognizerSettings
+from pipelines.privacy.recognizers import Engine
 
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIGlRS0hT1ZBzJ9l\nAwEHoUQDQgAE\n-----END EC PRIVATE KEY-----"
 EXAMPLES = {

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies
 
-from pipelines.filters.recognizer_registry import plain_analyzer
-from pipelines.filters.recognizer_settings import RecognizerSettings
-from pipelines.filters.recognizer_spans import Span, resolve
-from pipelines.filters.recognizers import Engine, engine
+from pipelines.privacy.recognizer_settings import RecognizerSettings
+from pipelines.privacy.recognizers import Engine, engine
+from pipelines.privacy.registry import plain_analyzer
+from pipelines.privacy.spans import Span, resolve
 
 EVERYTHING = """
 extends: default

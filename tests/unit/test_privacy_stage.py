@@ -10,10 +10,10 @@ from hypothesis import given, settings, strategies
 
 from assets.launch import check_settings
 from gristmill.core.errors import EnvironmentProblemError, SettingsError
-from pipelines.filters import privacy
-from pipelines.filters.anonymise import anonymised, placeholder
-from pipelines.filters.personal_data import Span, resolve
-from pipelines.filters.privacy import REASONS, Settings
+from pipelines.privacy import redaction
+from pipelines.privacy.anonymise import anonymised, placeholder
+from pipelines.privacy.redaction import REASONS, Settings
+from pipelines.privacy.spans import Span, resolve
 
 TEXTS = {"mostly_personal_data": "jane.doe@example.org john.roe@example.org jim.poe@example.org"}
 EXAMPLES = {
@@ -44,7 +44,7 @@ def batch_of(*texts: str | None) -> pa.RecordBatch:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_a_text_for_every_reason(reason: str) -> None:
-    verdict = privacy.decide(privacy.score(batch_of(TEXTS[reason]), Settings()), Settings()).to_pylist()[0]
+    verdict = redaction.decide(redaction.score(batch_of(TEXTS[reason]), Settings()), Settings()).to_pylist()[0]
     assert verdict["reason"] == reason
     assert verdict["score"] > verdict["threshold"] == 0.5
     assert verdict["detail"] is None
@@ -52,19 +52,19 @@ def test_a_text_for_every_reason(reason: str) -> None:
 
 @pytest.mark.parametrize("entity", EXAMPLES)
 def test_every_entity(entity: str) -> None:
-    scored = privacy.score(batch_of(f"The page says that it is {EXAMPLES[entity]} and nothing else."), Settings())
+    scored = redaction.score(batch_of(f"The page says that it is {EXAMPLES[entity]} and nothing else."), Settings())
     row = scored.to_pylist()[0]
     assert row["text"] == f"The page says that it is <{entity}> and nothing else."
     counts = {name: value for name, value in row.items() if name.startswith("pii_") and name != "pii_share"}
     assert {name for name, value in counts.items() if value} == {f"pii_{entity.lower()}", "pii_total"}
-    assert privacy.decide(scored, Settings()).column("reason").to_pylist() == [None]
+    assert redaction.decide(scored, Settings()).column("reason").to_pylist() == [None]
 
 
 def test_counts_add_up_in_the_tally() -> None:
     text = f"Ask {EXAMPLES['EMAIL_ADDRESS']} or bob@example.com, or call {EXAMPLES['PHONE_NUMBER']} if it is urgent."
-    scored = privacy.score(batch_of(text, "Nothing here, in 1648 or on pages 211-227.", None), Settings())
+    scored = redaction.score(batch_of(text, "Nothing here, in 1648 or on pages 211-227.", None), Settings())
     assert scored.column("text").to_pylist()[1:] == ["Nothing here, in 1648 or on pages 211-227.", None]
-    tally = privacy.tally(scored)
+    tally = redaction.tally(scored)
     assert (tally["pii_email_address"], tally["pii_phone_number"], tally["pii_total"]) == (2, 1, 3)
     assert tally["documents_with_pii"] == 1
     assert scored.schema.field("pii_total").type == pa.int32()
@@ -72,7 +72,7 @@ def test_counts_add_up_in_the_tally() -> None:
 
 def test_only_what_is_asked_for() -> None:
     chosen = Settings(entities=("EMAIL_ADDRESS",))
-    scored = privacy.score(batch_of("bob@example.com at 10.1.2.3"), chosen)
+    scored = redaction.score(batch_of("bob@example.com at 10.1.2.3"), chosen)
     assert scored.column("text").to_pylist() == ["<EMAIL_ADDRESS> at 10.1.2.3"]
     assert scored.schema.names == ["text", "pii_email_address", "pii_total", "pii_share"]
 
@@ -84,7 +84,7 @@ def test_every_column_that_speaks_of_a_page_is_cleaned() -> None:
         "url": ["https://bob:pw@host.org/a?id=7&token=abc#x", None],
         "canonical_url": ["https://host.org/unsubscribe/bob%40corp.org?page=2", None],
     }
-    row = privacy.score(pa.record_batch(rows, schema=SCHEMA), Settings()).to_pylist()[0]
+    row = redaction.score(pa.record_batch(rows, schema=SCHEMA), Settings()).to_pylist()[0]
     assert row["title"] == "Mail to <EMAIL_ADDRESS>"
     assert row["url"] == "https://host.org/a?id=7&token=<REDACTED>#x"
     assert row["canonical_url"] == "https://host.org/unsubscribe/<EMAIL_ADDRESS>?page=2"
@@ -115,9 +115,9 @@ def test_settings_are_checked() -> None:
 
 
 def test_no_rows() -> None:
-    scored = privacy.score(batch_of(), Settings())
-    assert scored.schema == privacy.score(batch_of("x"), Settings()).schema
-    assert privacy.decide(scored, Settings()).num_rows == 0
+    scored = redaction.score(batch_of(), Settings())
+    assert scored.schema == redaction.score(batch_of("x"), Settings()).schema
+    assert redaction.decide(scored, Settings()).num_rows == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -128,8 +128,8 @@ def test_no_rows() -> None:
     )
 )
 def test_any_text_goes_through(texts: list[str | None]) -> None:
-    scored = privacy.score(batch_of(*texts), Settings())
-    assert scored.num_rows == privacy.decide(scored, Settings()).num_rows == len(texts)
+    scored = redaction.score(batch_of(*texts), Settings())
+    assert scored.num_rows == redaction.decide(scored, Settings()).num_rows == len(texts)
     assert all(0 <= share <= 1 for share in scored.column("pii_share").to_pylist())
 
 
@@ -151,4 +151,4 @@ def test_a_missing_secret_stops_a_run_before_it_starts(tmp_path: Path, monkeypat
 def test_names_without_spacy_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EnvironmentProblemError, match=r"gristmill\[names\]"):
-        privacy.facts(Settings(named_entities=("PERSON",)))
+        redaction.facts(Settings(named_entities=("PERSON",)))

@@ -12,18 +12,18 @@ from hypothesis import example, given, settings, strategies
 
 from gristmill.core.errors import SettingsError
 from gristmill.core.settings import to_plain
-from pipelines.filters import privacy
-from pipelines.filters.anonymise import Mode, anonymised, operators, settled, stand_in, without_stand_ins
-from pipelines.filters.fakes import fake
-from pipelines.filters.names import beside, cuts
-from pipelines.filters.personal_data import Span
-from pipelines.filters.privacy import Settings
-from pipelines.filters.pseudonyms import Key, is_pseudonym, key_from_environment, normalised
-from pipelines.filters.recognizers import engine
+from pipelines.privacy import redaction
+from pipelines.privacy.anonymise import Mode, anonymised, operators, settled, stand_in, without_stand_ins
+from pipelines.privacy.fakes import fake
+from pipelines.privacy.names import beside, cuts
+from pipelines.privacy.pseudonyms import Key, is_pseudonym, key_from_environment, normalised
+from pipelines.privacy.recognizers import engine
+from pipelines.privacy.redaction import Settings
+from pipelines.privacy.spans import Span
 
 SECRET = "3f9a0c5b7d1e8a2f4c6b9d0e7a1f5c8b"
 VARIABLE = "GRISTMILL_PSEUDONYM_SECRET"
-ENGINE = engine(privacy.recognizer_settings(Settings()))
+ENGINE = engine(redaction.recognizer_settings(Settings()))
 VALUES = {
     "EMAIL_ADDRESS": ["jane.doe@corp.org", "bob@corp.org"],
     "PHONE_NUMBER": ["+44 20 8366 1177", "(212) 736-5000", "+49 30 901820", "+33 1 42 34 56 78", "+972 3-569-1234"],
@@ -62,35 +62,35 @@ def test_a_weak_secret_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, mode: Mode, secret: str, said: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, secret)
-    for ask in (lambda: privacy.facts(Settings(mode=mode)), lambda: stand_in(mode, VARIABLE)):
+    for ask in (lambda: redaction.facts(Settings(mode=mode)), lambda: stand_in(mode, VARIABLE)):
         with pytest.raises(SettingsError, match=said) as caught:
             ask()
         assert "\n" not in str(caught.value)
         assert VARIABLE in str(caught.value)
         assert not secret or secret not in str(caught.value)
-    assert privacy.facts(Settings()) == {}
+    assert redaction.facts(Settings()) == {}
 
 
 def test_another_secret_makes_other_stand_ins_and_is_known_by_its_check_value(
     monkeypatch: pytest.MonkeyPatch, key: Key
 ) -> None:
     chosen = Settings(mode="pseudonym")
-    before = privacy.facts(chosen)
-    assert before == {"check value of the secret": key.check_value} == privacy.facts(chosen)
+    before = redaction.facts(chosen)
+    assert before == {"check value of the secret": key.check_value} == redaction.facts(chosen)
     monkeypatch.setenv(VARIABLE, SECRET[::-1])
     other = key_from_environment(VARIABLE)
-    assert privacy.facts(chosen) != before
+    assert redaction.facts(chosen) != before
     assert other.pseudonym("US_SSN", "219-09-9999") != key.pseudonym("US_SSN", "219-09-9999")
     monkeypatch.setenv("ANOTHER", SECRET)
-    assert privacy.facts(with_changes(chosen, secret_variable="ANOTHER")) == before
+    assert redaction.facts(with_changes(chosen, secret_variable="ANOTHER")) == before
 
 
 def test_the_secret_is_in_nothing_that_is_written_or_shown(key: Key, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     chosen = Settings(mode="pseudonym")
     batch = pa.record_batch({"text": pa.array(["Ask bob@corp.org"], pa.large_string())})
-    scored = privacy.score(batch, chosen)
-    shown = f"{key!r}{chosen!r}{to_plain(chosen)}{privacy.facts(chosen)}{scored.to_pylist()}{caplog.text}"
+    scored = redaction.score(batch, chosen)
+    shown = f"{key!r}{chosen!r}{to_plain(chosen)}{redaction.facts(chosen)}{scored.to_pylist()}{caplog.text}"
     assert SECRET not in shown
     assert "bob@corp.org" not in shown
 
@@ -175,7 +175,7 @@ def test_the_order_of_documents_does_not_matter(mode: Mode) -> None:
 
     def redacted(order: list[str]) -> dict[str, str]:
         batch = pa.record_batch({"text": pa.array(order, pa.large_string())})
-        return dict(zip(order, privacy.score(batch, Settings(mode=mode)).column("text").to_pylist(), strict=True))
+        return dict(zip(order, redaction.score(batch, Settings(mode=mode)).column("text").to_pylist(), strict=True))
 
     expected = redacted(texts)
     shuffled = random.Random(3).sample(texts, len(texts))
@@ -223,7 +223,7 @@ def test_nothing_is_found_in_what_was_cleaned(pieces: list[str], mode: Mode) -> 
     chosen = Settings(mode=mode, secret_variable="HYPOTHESIS")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HYPOTHESIS", SECRET)
-        cleaned = privacy.score(batch, chosen).column("text").to_pylist()[0]
+        cleaned = redaction.score(batch, chosen).column("text").to_pylist()[0]
     assert ENGINE.find([without_stand_ins(cleaned, mode)]) == [[]]
 
 

@@ -5,10 +5,10 @@ import re
 import pytest
 from hypothesis import given, settings, strategies
 
-from pipelines.filters import windows_phone
-from pipelines.filters.recognizer_patterns import plan_of
-from pipelines.filters.windows_slab import Slab, Trigger
-from pipelines.filters.windows_traits import traits_of
+from pipelines.privacy import windows_phone
+from pipelines.privacy.pattern_detectors import plan_of
+from pipelines.privacy.windows_slab import Slab, Trigger
+from pipelines.privacy.windows_traits import traits_of
 
 FLAGS = 8 | 16  # MULTILINE and DOTALL, as Presidio has them
 IGNORECASE = 2

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines.filters.recognizer_settings import RecognizerSettings
-from pipelines.filters.recognizers import engine
+from pipelines.privacy.recognizer_settings import RecognizerSettings
+from pipelines.privacy.recognizers import engine
 
 
 def found(text: str) -> list[tuple[str, str]]:
