@@ -78,6 +78,9 @@ def run_stage(
         reports = {p.partition.key: p.committed | {"is_reused": True} for p in plans if p.committed and p.is_current}
     for key in reports:
         reporter.info(f"{stage_row.name} {key}: already there for the same inputs, settings and code")
+    for p in partitions if stage_row.kind == "cluster" else ():
+        for line in stage_row.load().notes(layout, p, settings_of(p.corpus)) if p.key in reports else ():
+            reporter.info(line)
     left = [partition for partition in partitions if partition.key not in reports]
     pending = [plan for plan in plans if plan.partition.key not in reports]
     if pending or (left and stage_row.kind == "cluster"):

@@ -35,6 +35,7 @@ class SignaturePart:
     ordinal: int
     place: int  # of its segment in the sorted list of (corpus, segment)
     rank: int = 0  # of its corpus in the order of preference
+    rows: int | None = None  # as the report says
 
     @property
     def first_node(self) -> int:
@@ -132,7 +133,10 @@ def _blocks(task: KeysTask, part: SignaturePart) -> Iterator[tuple[Int64s, Any, 
     layout = Layout(task.root)
     first = part.first_node
     with reading(part.path), layout.fs.open(part.path, "rb") as file:
-        for batch in pq.ParquetFile(cast(Any, file)).iter_batches(_READ_ROWS, columns=["content_hash", "signature"]):
+        opened = pq.ParquetFile(cast(Any, file))
+        if part.rows not in (None, opened.metadata.num_rows):
+            raise pa.ArrowInvalid(f"{opened.metadata.num_rows} rows in place of the {part.rows} of its report")
+        for batch in opened.iter_batches(_READ_ROWS, columns=["content_hash", "signature"]):
             table = pa.Table.from_batches([batch])
             yield _columns(np.arange(first, first + table.num_rows), table)
             first += table.num_rows

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.settings import to_plain
+from pipelines.damage import remake
 from pipelines.dedup.buckets import SignaturePart
 from pipelines.dedup.candidate_texts import TextPart
+from pipelines.dedup.cluster_state import Segment
 from pipelines.dedup.schemes import Parameters, parameters
 from pipelines.dedup.scope import SOURCE, Reports, Scope, signed_corpora, unlike_segment
 from pipelines.segments import live_segments
@@ -115,22 +118,50 @@ def signature_parts(
         preferred: corpora whose documents go before others', the first before the second.
     """
     rank = {corpus: place for place, corpus in reversed(list(enumerate(preferred)))}
-    return [
-        SignaturePart(
-            f"{layout.partition_dir(SOURCE, partition)}/{name}",
-            ordinal,
-            place,
-            rank.get(partition.corpus, len(preferred)),
-        )
-        for place, partition in enumerate(inputs.partitions)
-        for name, ordinal in sorted(ordinals[partition.key].items())
-    ]
+    parts: list[SignaturePart] = []
+    for place, partition in enumerate(inputs.partitions):
+        folder, rows = layout.partition_dir(SOURCE, partition), _rows_of(inputs.report(partition)) or {}
+        of_corpus = rank.get(partition.corpus, len(preferred))
+        for name, ordinal in sorted(ordinals[partition.key].items()):
+            parts.append(SignaturePart(f"{folder}/{name}", ordinal, place, of_corpus, rows.get(name)))
+    return parts
+
+
+def numbered(layout: Layout, partition: Partition, report: Mapping[str, Any], ordinal: int) -> tuple[Segment, int]:
+    """A segment as it comes in: a number for each of its parts, for good; and the next number.
+
+    Args:
+        layout: the root.
+        partition: the segment.
+        report: of its signatures.
+        ordinal: the number of its first part.
+
+    Raises:
+        MissingDataError: the parts that lie there are not those of the report.
+    """
+    folder = layout.partition_dir(SOURCE, partition)
+    names = [posixpath.basename(path) for path in layout.parts(folder)]
+    written = _rows_of(report)
+    known = names if written is None else written
+    for odd, what in ((set(known) - set(names), "is not there"), (set(names) - set(known), "is not in its report")):
+        if odd:
+            raise MissingDataError(
+                f"{posixpath.join(folder, min(odd))} {what}: run `{remake(SOURCE, partition.corpus)}` to make it again"
+            )
+    numbers = {name: ordinal + index for index, name in enumerate(names)}
+    return Segment(str(report["fingerprint"]), int(report["rows_kept"]), numbers), ordinal + len(names)
 
 
 def text_parts(layout: Layout, inputs: Inputs, parts: Sequence[SignaturePart]) -> list[TextPart]:
     """The texts that the parts of signatures were made of."""
     partitions = inputs.partitions
     return [TextPart.of(layout, partitions[part.place], part.path, part.ordinal) for part in parts]
+
+
+def _rows_of(report: Mapping[str, Any]) -> dict[str, int] | None:
+    """Name of each part of a segment's signatures to its rows; None where the report does not list them."""
+    files = report.get("files")
+    return None if files is None else {str(file["name"]): int(file["rows"]) for file in files}
 
 
 def _signed(layout: Layout, corpus: str) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
 from pipelines.dedup.band_index import CANDIDATE_SCHEMA, EDGE_SCHEMA, IndexFile
 from pipelines.dedup.buckets import MEMBER_SCHEMA, KeysTask, SignaturePart, member_rows
-from pipelines.dedup.cluster_inputs import Inputs, signature_parts, text_parts
+from pipelines.dedup.cluster_inputs import Inputs, numbered, signature_parts, text_parts
 from pipelines.dedup.cluster_state import Segment, StateFolder
 from pipelines.dedup.duplicate_files import SegmentFiles, write_decisions
 from pipelines.dedup.key_tasks import INDEX_FOLDER, Found, Run, look_up, runs_of, runs_of_released, write_indexes
@@ -75,7 +75,7 @@ class ClusterJob:
             return
         segments, next_ordinal = dict(same), folder.state.next_ordinal
         for key in new:
-            segments[key], next_ordinal = self._numbered(key, wanted[key], next_ordinal)
+            segments[key], next_ordinal = numbered(self._layout, Partition.parse(key), wanted[key], next_ordinal)
         ordinals = {key: segment.ordinals for key, segment in segments.items()}
         parts = signature_parts(self._layout, self._inputs, ordinals, self._preferred)
         for path in (self._work, *(posixpath.join(folder.folder, name) for name in (INDEX_FOLDER, CLUSTER_FOLDER))):
@@ -129,15 +129,6 @@ class ClusterJob:
         self.advance(5)
 
     # -- what is there -----------------------------------------------------------------------------
-    def _numbered(self, key: str, report: Mapping[str, Any], ordinal: int) -> tuple[Segment, int]:
-        """A segment as it comes in: a number for each of its parts, for good."""
-        names = [
-            posixpath.basename(path)
-            for path in self._layout.parts(self._layout.partition_dir("minhash_signatures", Partition.parse(key)))
-        ]
-        numbers = {name: ordinal + index for index, name in enumerate(names)}
-        return Segment(str(report["fingerprint"]), int(report["rows_kept"]), numbers), ordinal + len(names)
-
     def _keys_task(self) -> KeysTask:
         made, is_verified = self._inputs.parameters, self._threshold is not None
         cut = candidate_bands(made) if is_verified else made

@@ -20,13 +20,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
+from gristmill.core.errors import EnvironmentProblemError, MissingDataError
 from gristmill.core.layout import REPORT_NAME, Layout, storage_error
 from pipelines.commit import now
 from pipelines.dedup.band_index import IndexFile
 
 CURRENT, LEASE = "current.json", "lease.json"
+_CLUSTERS = "duplicate_clusters"
 _STALE_LEASE = datetime.timedelta(days=2)  # of a run on a machine that can't be asked whether it still lives
 _FORMAT = 1
+_FILE = {"path": str, "kind": str, "sha256": str, "rows": int, "bytes": int, "number": int}
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,15 @@ class Segment:
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> "Segment":
-        """Read it from a manifest."""
-        return cls(
-            str(value["fingerprint"]),
-            int(value["rows"]),
-            value["ordinals"],
-            tuple(IndexFile(**file) for file in value["index"]),
-            value["members"],
-            tuple(value["files"]),
-        )
+        """Read it from a manifest; what is malformed raises one of _MALFORMED."""
+        index, files = tuple(IndexFile(**file) for file in value["index"]), tuple(value["files"])
+        for file in files:
+            _require_types({name: file[name] for name in _FILE}, _FILE)
+        for file in index:
+            _require_types(file.to_plain(), {"path": str, "keys": int, "range": int, "ranges": int})
+        _require_types({"members": value["members"] or ""}, {"members": str})
+        ordinals = {str(name): int(ordinal) for name, ordinal in value["ordinals"].items()}
+        return cls(str(value["fingerprint"]), int(value["rows"]), ordinals, index, value["members"], files)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class State:
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> "State":
-        """Read a manifest."""
+        """Read a manifest; what is malformed raises one of _MALFORMED."""
         segments = {key: Segment.from_plain(segment) for key, segment in value["segments"].items()}
         return cls(segments, int(value["next_ordinal"]), str(value["version"]))
 
@@ -147,34 +151,38 @@ class StateFolder:
         return posixpath.join(self.folder, name)
 
     def _current(self) -> str | None:
-        value = self._layout.read_json(self.full(CURRENT))
-        return None if value is None else str(value.get("version"))
+        version = (_small(self._layout, self.full(CURRENT)) or {}).get("version")
+        return version if isinstance(version, str) else None
 
     def _load(self, version: str | None) -> State:
         """The version's manifest; an empty state where it, or a file it names, is gone: all is then made again."""
-        value = self._manifest(version) if version else None
-        if value is None:
+        state = self._manifest(version) if version else None
+        if state is None:
             return State()
-        state = State.from_plain(value)
         folders = {posixpath.dirname(path) for segment in state.segments.values() for path in segment.paths}
         found = {self.relative(path) for folder in folders for path in self._layout.parts(self.full(folder))}
         is_whole = all(path in found for segment in state.segments.values() for path in segment.paths)
         return state if is_whole else State()
 
-    def _manifest(self, version: str) -> dict[str, Any] | None:
-        value = self._layout.read_json(self.full(f"{version}/{REPORT_NAME}"))
-        return value if value is not None and value.get("format") == _FORMAT else None
+    def _manifest(self, version: str) -> State | None:
+        value = _small(self._layout, self.full(f"{version}/{REPORT_NAME}"))
+        if value is None or value.get("format") != _FORMAT:
+            return None
+        try:
+            return State.from_plain(value)
+        except _MALFORMED:
+            return None
 
     def _clean(self) -> None:
         """Remove files of versions that neither hold nor are read; folders of runs that were killed."""
         others = [version for version in self._versions() if version != self._version]
         leases = {version: lease for version in others if (lease := self._lease_of(version)) is not None}
         alive = {version for version, lease in leases.items() if _is_alive(lease)}
-        read = {self._current(), self._version} | {leases[version].get("reads") for version in alive}
+        read = {self._current(), self._version} | {str(leases[version].get("reads")) for version in alive}
         keep: set[str] = set()
         for version in read - {None}:
             manifest = self._manifest(str(version))
-            for segment in State.from_plain(manifest).segments.values() if manifest else ():
+            for segment in manifest.segments.values() if manifest else ():
                 keep.update(segment.paths)
         for version in self._versions():
             if version in alive or version in read:
@@ -192,7 +200,7 @@ class StateFolder:
                 yield posixpath.basename(str(entry["name"]).rstrip("/"))
 
     def _lease_of(self, version: str) -> dict[str, Any] | None:
-        return self._layout.read_json(self.full(f"{version}/{LEASE}"))
+        return _small(self._layout, self.full(f"{version}/{LEASE}"))
 
     def _remove(self, folder: str) -> None:
         if self._layout.fs.exists(folder):
@@ -204,21 +212,52 @@ class StateFolder:
                 raise storage_error(error, folder) from error
 
 
-def remove_unused_states(layout: Layout, path: str, corpus: str | None) -> None:
-    """Remove the states beside `path` that no committed clusters were written from and no run works on.
+def remove_unused_states(layout: Layout, path: str, corpus: str) -> None:
+    """Remove the corpus's states, and those of all corpora, that no committed clusters were written from.
+
+    Those of the scope that is not in force too, or a change of it would leave them for good. A state that a run works
+    on stays, and what can't be removed is left to the next run.
 
     Args:
         layout: the root.
         path: of the state that was just used.
-        corpus: whose states they are, None for those of all corpora.
+        corpus: that was clustered.
     """
-    reports = (layout.report("duplicate_clusters", p) for p in layout.committed("duplicate_clusters"))
+    folders = [layout.cluster_states_dir(scope) for scope in (corpus, None)]
+    idle = [state for folder in folders for state in _idle_states(layout, folder) if state.path != path]
+    # Asked after the leases: a run that ended in between has committed its report.
+    committed = (layout.partition_dir(_CLUSTERS, partition) for partition in layout.committed(_CLUSTERS))
+    reports = (_small(layout, posixpath.join(folder, REPORT_NAME)) for folder in committed)
     used = {layout.join(str(report["state"])) for report in reports if report and report.get("state")}
-    with contextlib.suppress(OSError):
-        for other in layout.parts(layout.cluster_states_dir(corpus), suffix=""):
-            folder = StateFolder(layout, other)
-            if other != path and other not in used and not folder.is_in_use:
-                folder.remove()
+    for state in idle:
+        with contextlib.suppress(OSError, EnvironmentProblemError):
+            if state.path not in used and not state.is_in_use:
+                state.remove()
+    for folder in folders if layout.is_local else ():
+        with contextlib.suppress(OSError):
+            layout.fs.rmdir(folder)  # refused where a state lies
+
+
+def _idle_states(layout: Layout, folder: str) -> Iterator[StateFolder]:
+    for path in layout.parts(folder, suffix=""):
+        with contextlib.suppress(OSError):
+            state = StateFolder(layout, path)
+            if not state.is_in_use:
+                yield state
+
+
+def _small(layout: Layout, path: str) -> dict[str, Any] | None:
+    """A JSON object; None where it is not there or damaged, which for a state comes to the same: it is made again."""
+    try:
+        return layout.read_json(path)
+    except MissingDataError:
+        return None
+
+
+def _require_types(value: Mapping[str, Any], types: Mapping[str, type]) -> None:
+    for name, kind in types.items():
+        if not isinstance(value[name], kind):
+            raise TypeError(f"{name} is {value[name]!r}")
 
 
 def _lease(reads: str | None) -> dict[str, Any]:
@@ -226,14 +265,19 @@ def _lease(reads: str | None) -> dict[str, Any]:
 
 
 def _is_alive(lease: Mapping[str, Any]) -> bool:
-    """Whether the run may still be at work: its process is there, or it is another machine's and not old."""
-    if lease.get("host") != socket.gethostname():
-        since = datetime.datetime.fromisoformat(str(lease["since"]))
-        return datetime.datetime.now(datetime.UTC) - since < _STALE_LEASE
+    """Whether the run may still be at work: its process is there, or it is another machine's and not old.
+
+    A lease that says neither is nobody's.
+    """
     try:
+        if lease.get("host") != socket.gethostname():
+            since = datetime.datetime.fromisoformat(str(lease["since"]))
+            return datetime.datetime.now(datetime.UTC) - since < _STALE_LEASE
         os.kill(int(lease["process"]), 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
+    except _MALFORMED:
+        return False
     return True

@@ -10,18 +10,20 @@ doc_id.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gristmill.core.errors import MissingDataError
+from gristmill.core.errors import CorpusError, MissingDataError
 from gristmill.core.layout import Layout, Partition, is_safe_name
 from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from pipelines.commit import Attempt, now
+from pipelines.crawl.corpora import known_corpus
 from pipelines.dedup.cluster_inputs import Inputs, inputs_of
 from pipelines.dedup.paragraph_files import write_repeated_paragraphs
-from pipelines.dedup.scope import Scope
+from pipelines.dedup.scope import SOURCE, Scope
+from pipelines.dedup.state_damage import is_of_state
 from pipelines.fingerprint import fingerprint
 from pipelines.stages import stage
 
@@ -75,26 +77,42 @@ def run(
 ) -> dict[str, Any]:
     """Cluster the committed segments of the corpus of `partition`; returns the committed report.
 
+    Where a file of the state is damaged, everything is compared again from an empty one.
+
     Raises:
         MissingDataError: no signatures are there, segments were signed with different settings, or signatures were
             made again meanwhile.
     """
+    row, corpus = stage("duplicate_clusters"), Partition(partition.corpus)
+    inputs = inputs_of(layout, corpus.corpus, settings.scope)
+    for line in _notes(layout, inputs, settings):
+        reporter.info(line)
+    if not is_forced and (committed := reusable(layout, corpus, settings)) is not None:
+        reporter.info(f"{row.name} {corpus.key}: already there for the same inputs, settings and code")
+        return committed | {"is_reused": True}
+    try:
+        return _compared(spark, layout, inputs, settings, reporter, is_anew=is_forced)
+    except Exception as error:  # of Spark too, around what its worker said
+        if is_forced or not is_of_state(error):
+            raise
+        why = "a file of what clustering remembers is damaged"
+        reporter.info(f"note: {row.name} {corpus.key}: {why}; everything is compared again")
+    return _compared(spark, layout, inputs, settings, reporter, is_anew=True)
+
+
+def _compared(
+    spark: "SparkSession", layout: Layout, inputs: Inputs, settings: Settings, reporter: Reporter, *, is_anew: bool
+) -> dict[str, Any]:
+    """Bring the state up to date, or make it anew, and commit what it says of the corpus."""
     from pipelines.dedup.cluster_job import ClusterJob
     from pipelines.dedup.cluster_slice import write_slice
     from pipelines.dedup.cluster_state import StateFolder, remove_unused_states
     from pipelines.spark.run import engine
 
-    row, corpus = stage("duplicate_clusters"), Partition(partition.corpus)
-    inputs = inputs_of(layout, corpus.corpus, settings.scope)
-    mark = _mark(inputs, settings)
-    if not is_forced and (committed := reusable(layout, corpus, settings)) is not None:
-        reporter.info(f"{row.name} {corpus.key}: already there for the same inputs, settings and code")
-        return committed | {"is_reused": True}
-    for other, why in inputs.not_compared.items():
-        reporter.info(f"{row.name} {corpus.key}: not compared with {other}: {why}")
+    row, corpus = stage("duplicate_clusters"), Partition(inputs.corpus)
     started = time.monotonic()
     path = inputs.state_path(layout, settings, f"{row.code_version} {row.libraries}")
-    with Attempt(layout, row.name, corpus) as attempt, StateFolder(layout, path, is_anew=is_forced) as state:
+    with Attempt(layout, row.name, corpus) as attempt, StateFolder(layout, path, is_anew=is_anew) as state:
         job = ClusterJob(
             spark,
             layout,
@@ -112,13 +130,13 @@ def run(
         report = _report(found, inputs, settings) | {
             "tally": {"exact": found["exact"], "near": found["near"], **job.numbers},
             "state": path.removeprefix(f"{layout.base}/"),
-            "fingerprint": mark,
+            "fingerprint": _mark(inputs, settings),
             "engine": engine(spark),
             "seconds": round(time.monotonic() - started, 3),
             "created_at": now(),
         }
         attempt.commit(report)
-    remove_unused_states(layout, path, corpus.corpus if settings.scope == "corpus" else None)
+    remove_unused_states(layout, path, corpus.corpus)
     return report
 
 
@@ -132,6 +150,32 @@ def reusable(layout: Layout, partition: Partition, settings: Settings) -> dict[s
     inputs = inputs_of(layout, partition.corpus, settings.scope)
     is_same = committed is not None and committed.get("fingerprint") == _mark(inputs, settings)
     return committed if is_same else None
+
+
+def notes(layout: Layout, partition: Partition, settings: Settings) -> list[str]:
+    """What a person should know of these settings even if the committed report still stands: lines `note: …`.
+
+    Raises:
+        MissingDataError: as `run`.
+    """
+    return list(_notes(layout, inputs_of(layout, partition.corpus, settings.scope), settings))
+
+
+def _notes(layout: Layout, inputs: Inputs, settings: Settings) -> Iterator[str]:
+    head = f"note: duplicate_clusters {inputs.corpus}: "
+    for other, why in inputs.not_compared.items():
+        yield f"{head}not compared with {other}: {why}"
+    for name in settings.preferred_corpora:
+        if not _is_corpus(layout, name):
+            yield f"{head}preferred_corpora names {name}, which is no registered corpus"
+
+
+def _is_corpus(layout: Layout, name: str) -> bool:
+    """Whether it is registered, or has data that was put there by hand."""
+    try:
+        return known_corpus(layout, name) is not None or layout.fs.exists(layout.partition_dir(SOURCE, Partition(name)))
+    except CorpusError:
+        return True  # there is a registration, that can't be read
 
 
 def _mark(inputs: Inputs, settings: Settings) -> str:

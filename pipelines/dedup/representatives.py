@@ -25,7 +25,8 @@ from pipelines.schema import DUPLICATE_SCHEMA, VERDICT_SCHEMA
 
 REASONS: Mapping[str, str] = {
     "exact_duplicate": "has the same words in the same order as the document that represents its cluster",
-    "near_duplicate": "shares a band of its MinHash signature with a document of a cluster that another represents",
+    "near_duplicate": "is much like a document of a cluster that another represents: an equal band of their MinHash "
+    "signatures, and the Jaccard similarity verified_jaccard unless that is 0",
     "only_repeated_paragraphs": "each of its paragraphs stays in another document that comes before it, none is left",
 }
 LIBRARIES = ("pyarrow", "regex")
@@ -44,7 +45,7 @@ class SegmentDuplicates:
     duplicates: pa.Table  # DUPLICATE_SCHEMA, of documents of this segment
     representatives: pa.Table  # doc_id and cluster_size, of documents of this segment
     paragraphs: pa.Table  # REPEATED_SCHEMA, of documents of this segment that lose some
-    near_threshold: float  # similarity at which a pair is as likely found as not, about
+    near_threshold: float  # verified_jaccard; unverified, the similarity at which about half of the pairs are found
     corpus: str
 
 
@@ -66,7 +67,7 @@ def load_side_input(layout: Layout, partition: Partition) -> SegmentDuplicates:
         _read(layout, duplicate_path(folder, index), DUPLICATE_SCHEMA),
         _read(layout, representative_path(folder, index), REPRESENTATIVE_SCHEMA),
         _read(layout, repeated_path(folder, index), REPEATED_SCHEMA),
-        parameters(report["signature_settings"]).threshold,
+        float(report["settings"].get("verified_jaccard") or parameters(report["signature_settings"]).threshold),
         partition.corpus,
     )
 

@@ -132,10 +132,13 @@ def test_load_side_input_reads_its_own_segment_only(tmp_path) -> None:
     pq.write_table(pa.Table.from_pylist(DUPLICATES), f"{folder}/part-00000.parquet")
     pq.write_table(pa.Table.from_pylist([lost_by("cut", 0)], REPEATED_SCHEMA), repeated_path(folder, 1))
     report = {"segments": ["00000", "00001"], "signature_settings": {"bands": 14, "rows": 8}}
+    report["settings"] = {"verified_jaccard": 0}
     layout.write_json(f"{folder}/report.json", report)
     first, second = (load_side_input(layout, Partition("c", name)) for name in ("00000", "00001"))
     assert (first.duplicates.num_rows, first.paragraphs.num_rows) == (2, 0)
     assert (second.duplicates.num_rows, second.paragraphs.num_rows) == (0, 1)
     assert first.near_threshold == pytest.approx(0.719, abs=1e-3)
+    layout.write_json(f"{folder}/report.json", report | {"settings": {"verified_jaccard": 0.8}})
+    assert load_side_input(layout, Partition("c", "00000")).near_threshold == 0.8
     with pytest.raises(MissingDataError, match="does not cover segment 00002"):
         load_side_input(layout, Partition("c", "00002"))

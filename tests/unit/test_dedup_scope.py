@@ -8,8 +8,8 @@ import pytest
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from pipelines.contents import content_version
-from pipelines.dedup.cluster_inputs import inputs_of
-from pipelines.dedup.clusters import Settings
+from pipelines.dedup.cluster_inputs import inputs_of, numbered
+from pipelines.dedup.clusters import Settings, notes
 from pipelines.dedup.scope import Scope, compared_version, compared_with, signed_corpora
 
 SIGNATURES = "minhash_signatures"
@@ -105,3 +105,31 @@ def test_zero_turns_verification_off_and_nonsense_is_refused() -> None:
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="give a number from 0"):
             Settings(verified_jaccard=wrong)
+
+
+def test_notes_name_what_is_not_compared_and_who_is_no_corpus(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    sign(layout, "books|00000", "a", bands=14)
+    sign(layout, "news|00000", "b", bands=7)
+    said = notes(layout, Partition("books"), Settings(scope="all", preferred_corpora=("news", "boks")))
+    assert said == [
+        "note: duplicate_clusters books: not compared with news: signed with other settings than books (segment 00000)",
+        "note: duplicate_clusters books: preferred_corpora names boks, which is no registered corpus",
+    ]
+    assert notes(layout, Partition("books"), Settings()) == []
+
+
+def test_parts_that_are_not_those_of_the_report_are_refused(tmp_path: Path) -> None:
+    layout, partition = Layout(str(tmp_path)), Partition("c", "00000")
+    sign(layout, partition.key, "a")
+    signed = layout.require_report(SIGNATURES, partition) | {"rows_kept": 3}
+    folder = layout.partition_dir(SIGNATURES, partition)
+    way_out = "run `gristmill run c --through minhash_signatures --force`"
+    with pytest.raises(MissingDataError, match=rf"part-00000\.parquet is not there: {way_out}"):
+        numbered(layout, partition, signed, 5)
+    layout.write_bytes(f"{folder}/part-00000.parquet", b"")
+    segment, following = numbered(layout, partition, signed, 5)
+    assert (segment.ordinals, following) == ({"part-00000.parquet": 5}, 6)
+    layout.write_bytes(f"{folder}/part-00001.parquet", b"")
+    with pytest.raises(MissingDataError, match=rf"part-00001\.parquet is not in its report: {way_out}"):
+        numbered(layout, partition, signed, 5)

@@ -1,15 +1,22 @@
 """What clustering remembers: versions that hold, that are read, that are gone, and two runs at once."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from pipelines.dedup.band_index import IndexFile
+from pipelines.dedup.cluster_slice import Copy, copy_file
 from pipelines.dedup.cluster_state import Segment, State, StateFolder, remove_unused_states
+from pipelines.dedup.state_damage import is_of_state, reading_state
 
 
 @pytest.fixture
@@ -94,6 +101,88 @@ def test_what_a_killed_run_left_is_removed_and_what_a_living_one_writes_is_not(l
     assert not Path(killed.folder).exists()
     assert Path(living.folder, "index").exists()
     living.__exit__(None, None, None)
+
+
+DAMAGED = {
+    "current.json": ["", "[]", "{}", '{"version": 3}', '{"version": "../.."}'],
+    "report.json": ["", '{"format": 1}', '{"format": 1, "segments": [], "next_ordinal": 0, "version": "v"}'],
+    "lease.json": ["", "{}", "[]", '{"host": "elsewhere"}', '{"host": "elsewhere", "since": "never", "reads": [1]}'],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in DAMAGED.items() for text in texts])
+def test_small_files_that_are_damaged_are_as_if_not_there(layout: Layout, name: str, text: str) -> None:
+    with StateFolder(layout, path_of(layout)) as folder:
+        folder.commit(add(folder, "c|a"), 1)
+    version, path = Path(folder.folder), Path(path_of(layout))
+    if name == "lease.json":
+        version = path / "20200101T000000-killed"
+        version.mkdir()
+    (path / name if name == "current.json" else version / name).write_text(text)
+    with StateFolder(layout, path_of(layout)) as folder:
+        assert len(folder.state.segments) == (name == "lease.json")
+        folder.commit(add(folder, "c|b"), 2)
+    remove_unused_states(layout, path_of(layout, "other"), "c")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ordinals": None},
+        {"ordinals": {"part": "x"}},
+        {"index": [{"path": 3, "keys": 1}]},
+        {"index": [{"odd": 3}]},
+        {"files": [{"kind": "kept"}]},
+        {"files": [3]},
+        {"members": 7},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_wrong_types_is_no_state(layout: Layout, wrong: dict[str, Any]) -> None:
+    with StateFolder(layout, path_of(layout)) as folder:
+        folder.commit(add(folder, "c|a"), 1)
+    manifest = Path(folder.folder, "report.json")
+    value = json.loads(manifest.read_text())
+    value["segments"]["c|a"] |= wrong
+    manifest.write_text(json.dumps(value))
+    with StateFolder(layout, path_of(layout)) as folder:
+        assert folder.state == State()
+
+
+def test_damage_names_the_state_and_is_known_again(layout: Layout) -> None:
+    path = f"{path_of(layout)}/20200101T000000-v/index/000000-00000.parquet"
+    layout.write_bytes(path, b"PAR1")
+    with pytest.raises(MissingDataError) as raised, reading_state(path):
+        pq.read_table(path)
+    assert f"remove the folder {path_of(layout)}, which" in str(raised.value)
+    assert is_of_state(RuntimeError(f"Job aborted\nMissingDataError: {raised.value}"))
+    assert not is_of_state(MissingDataError("another"))
+
+
+def test_what_is_committed_is_what_the_state_describes(layout: Layout) -> None:
+    source, target = f"{path_of(layout)}/v/clusters/a.parquet", layout.join("out.parquet")
+    layout.write_bytes(source, b"twelve bytes")
+    right = Copy(layout.root, source, target, 12, hashlib.sha256(b"twelve bytes").hexdigest())
+    copy_file(right)
+    assert Path(target).read_bytes() == b"twelve bytes"
+    for wrong in (b"Twelve bytes", b"twelve", b""):
+        layout.write_bytes(source, wrong)
+        with pytest.raises(MissingDataError, match=r"clusters/a\.parquet has .* remove the folder .*/s, which"):
+            copy_file(right)
+    Path(source).unlink()
+    with pytest.raises(MissingDataError, match="it is not there"):
+        copy_file(right)
+
+
+def test_states_of_the_scope_that_was_left_are_removed(layout: Layout) -> None:
+    alone, together = path_of(layout), f"{layout.cluster_states_dir(None)}/s"
+    for path in (alone, together):
+        with StateFolder(layout, path) as folder:
+            folder.commit(add(folder, "c|a"), 1)
+    remove_unused_states(layout, together, "c")
+    assert not Path(layout.cluster_states_dir("c")).exists()
+    assert Path(together).exists()
 
 
 @pytest.mark.parametrize("harm", ["file", "manifest", "format", "all"])
