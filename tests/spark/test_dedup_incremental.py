@@ -146,6 +146,22 @@ def test_corpora_are_compared_and_the_preferred_one_keeps_its_documents(spark, l
     assert cluster(spark, layout, "crawl", ALL, is_forced=True)["files"] == left["files"]
 
 
+@pytest.mark.parametrize("kind", ["members", "duplicates"])
+def test_a_damaged_state_is_made_again(spark, layout: Layout, kind: str) -> None:
+    write_segment(layout, Partition("c", "a"), [documents(40, 5)])
+    committed = cluster(spark, layout)
+    if kind == "members":
+        write_segment(layout, Partition("c", "b"), [documents(40, 5)[:20]])
+    found = layout.fs.glob(f"{layout.join(committed['state'])}/*/clusters/*-{kind}.parquet")
+    layout.write_bytes(found[0], layout.fs.cat_file(found[0])[:-9])
+    layout.fs.rm(layout.join("duplicate_clusters"), recursive=True)  # or it would stand
+    lines = Lines()
+    again = run(spark, layout, Partition("c"), ALONE, lines)
+    assert [line for line in lines.lines if line.startswith("note: ") and "everything is compared again" in line]
+    assert again["files"] == cluster(spark, layout, is_forced=True)["files"]
+    assert again["tally"]["documents_known"] == 0
+
+
 def write_texts(layout: Layout, segment: str, texts: list[str]) -> None:
     """Commit documents and their real signatures."""
     partition, names = Partition("c", segment), [f"{segment}-{index}" for index in range(len(texts))]

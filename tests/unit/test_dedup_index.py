@@ -1,14 +1,17 @@
 """Keys of bands and texts, and an index that finds what plain sets find."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout
 from pipelines.dedup import band_index
 from pipelines.dedup.band_index import (
@@ -25,6 +28,7 @@ from pipelines.dedup.band_index import (
     write_index,
 )
 from pipelines.dedup.band_keys import Keys, band_keys, document_keys, is_exact
+from pipelines.dedup.buckets import KeysTask, SignaturePart, write_runs
 
 
 def packed(*signatures: list[int] | None, kind: str = "<u4") -> pa.Array:
@@ -151,3 +155,13 @@ def test_a_lookup_reads_few_row_groups(tmp_path, monkeypatch) -> None:
     assert sum(map(len, band_index._read(layout, layout.join("i"), spans))) <= 4 * 16
     found = list(band_index.read_keys(layout, layout.join("i"), keys[[5, 2000]]))
     assert sorted(node for block in found for node in block.node.tolist()) == [5, 2000]
+
+
+def test_a_part_with_other_rows_than_its_report_says_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "minhash_signatures" / "corpus=c" / "segment=s" / "part-00000.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"content_hash": [b"x" * 16], "signature": packed([1, 2])}), path)
+    task = KeysTask(str(tmp_path), str(tmp_path), 1, True)
+    assert [run["keys"] for run in write_runs(task, SignaturePart(str(path), 0, 0, rows=1))] == [2]
+    with pytest.raises(MissingDataError, match=r"1 rows in place of the 2 .* --through minhash_signatures --force"):
+        write_runs(task, SignaturePart(str(path), 0, 0, rows=2))

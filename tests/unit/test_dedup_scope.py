@@ -7,10 +7,15 @@ import pytest
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
+from gristmill.core.progress import Reporter
+from gristmill.core.settings import to_plain
 from pipelines.contents import content_version
 from pipelines.dedup.cluster_inputs import inputs_of, numbered
 from pipelines.dedup.clusters import Settings, notes
 from pipelines.dedup.scope import Scope, compared_version, compared_with, signed_corpora
+from pipelines.fingerprint import fingerprint
+from pipelines.stages import stage
+from pipelines.worker import run_stage
 
 SIGNATURES = "minhash_signatures"
 
@@ -117,6 +122,20 @@ def test_notes_name_what_is_not_compared_and_who_is_no_corpus(tmp_path: Path) ->
         "note: duplicate_clusters books: preferred_corpora names boks, which is no registered corpus",
     ]
     assert notes(layout, Partition("books"), Settings()) == []
+
+
+def test_notes_are_said_where_the_committed_clusters_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_PIPES_CONTEXT", raising=False)
+    layout, books, given = Layout(str(tmp_path)), Partition("books"), Settings(scope="all")
+    sign(layout, "books|00000", "a", bands=14)
+    sign(layout, "news|00000", "b", bands=7)
+    row = stage("duplicate_clusters")
+    mark = fingerprint(row, to_plain(given), inputs_of(layout, "books", "all").fingerprints)
+    layout.write_json(f"{layout.partition_dir(row.name, books)}/report.json", {"fingerprint": mark})
+    assert run_stage(row, layout, [books], lambda _: given, Reporter())["books"]["is_reused"]
+    assert "note: duplicate_clusters books: not compared with news" in capsys.readouterr().err
 
 
 def test_parts_that_are_not_those_of_the_report_are_refused(tmp_path: Path) -> None:
