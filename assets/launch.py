@@ -30,7 +30,7 @@ from gristmill.core.settings import (
     to_plain,
 )
 from pipelines.crawl.corpora import Corpus, load_corpus
-from pipelines.stages import stage
+from pipelines.stages import BY_NAME, stage
 
 ASSETS = tuple(asset for phase in PHASES for asset in phase.assets)
 PROCESS_TAG = "gristmill/process"  # who executes a run, to tell a run that goes on from one that was killed
@@ -109,7 +109,7 @@ def check_settings(path: str, root: str, assets: Collection[str] = ()) -> None:
         )
     for name, section in sections.items():
         settings = build(settings_class_of(name), section, f"settings file {path}, section {name}")
-        if name in assets and name in ASSETS and stage(name).kind == "map":
+        if name in assets and name in BY_NAME and stage(name).kind == "map":
             facts = getattr(stage(name).load(), "facts", None)
             if facts is not None:
                 facts(settings)

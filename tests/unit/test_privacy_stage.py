@@ -142,8 +142,8 @@ def test_a_secret_in_the_place_of_its_variables_name_is_not_quoted() -> None:
 def test_a_missing_secret_stops_a_run_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GRISTMILL_PSEUDONYM_SECRET", raising=False)
     file = tmp_path / "settings.yaml"
-    file.write_text("clean_documents: {mode: pseudonym}\n")
-    check_settings(str(file), str(tmp_path), {"extracted_documents"})
+    file.write_text("clean_documents: {mode: pseudonym}\npretrained_model: {steps: 8}\n")
+    check_settings(str(file), str(tmp_path), {"extracted_documents", "pretrained_model"})
     with pytest.raises(SettingsError, match="GRISTMILL_PSEUDONYM_SECRET"):
         check_settings(str(file), str(tmp_path), {"extracted_documents", "clean_documents"})
 
