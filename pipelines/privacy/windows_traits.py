@@ -182,6 +182,7 @@ class _Reader:
             elif kind is op.RANGE:
                 chosen = set(map(chr, range(value[0], min(value[1], 127) + 1)))
                 beyond |= value[1] > 127
+                is_digit &= value[1] <= 127  # beyond it lie letters too, and `chosen` may be empty
             elif kind is op.CATEGORY:
                 letter = str(value).rsplit("_", 1)[-1][:1].lower()  # CATEGORY_DIGIT, CATEGORY_NOT_WORD
                 if "NOT" in str(value) or letter not in _CLASSES:

@@ -167,7 +167,7 @@ def test_from_clusters_to_texts(spark, tmp_path: Path) -> None:
     every = [p for p in write(layout, rows, 4, 1, 2) if p.segment == "00000"]
     for partition in every:
         for asset in ("quality_filtered_documents", "minhash_signatures"):
-            report = {"fingerprint": partition.key, "rows_kept": 0, "settings": {"scheme": "gristmill"}, "files": []}
+            report = {"fingerprint": partition.key, "rows_kept": 0, "settings": {"scheme": "gristmill"}}
             layout.write_json(f"{layout.partition_dir(asset, partition)}/report.json", report)
     for partition in live_segments(layout, "minhash_signatures"):
         if partition not in every:

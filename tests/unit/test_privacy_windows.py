@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings, strategies
+from hypothesis import example, given, settings, strategies
 
 from pipelines.privacy import windows_phone
 from pipelines.privacy.pattern_detectors import plan_of
@@ -21,6 +21,7 @@ PATTERNS = [
 
 
 @settings(max_examples=150, deadline=None)
+@example(pattern=r"[\u0100-\u017f]\d", ignores_case=False, texts=["\u017f0"])
 @given(
     strategies.sampled_from(PATTERNS),
     strategies.booleans(),
