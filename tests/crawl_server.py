@@ -136,9 +136,9 @@ def _handler(server: CrawlServer) -> type[http.server.BaseHTTPRequestHandler]:
             end = min(x for x in (fault.cut_after, fault.stall_after, len(data)) if x is not None)
             for position in range(0, end, 1 << 14):
                 block = data[position : min(position + (1 << 14), end)]
-                self.wfile.write(block)
-                with server.lock:
+                with server.lock:  # before it is sent: who has it may look at the sum at once
                     server.served[path] += len(block)
+                self.wfile.write(block)
             self.wfile.flush()
             if fault.stall_after is not None:
                 time.sleep(fault.stall_seconds)
