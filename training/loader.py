@@ -1,8 +1,7 @@
-"""Batches for training: a pure function of (seed, step), the same for every number of ranks.
+"""Batches for training: a pure function of (mixture, seed, step), the same for every number of ranks.
 
-Draw number d of the run belongs to a corpus by the schedule of the mixture; the corpus's i-th draw is
-position i mod n of epoch i div n, and each epoch has its own shuffle over all n sequences of the corpus. All
-of it is computed, nothing is stored: the position of a run is its step, and resuming costs nothing.
+What a step reads is computed (training/reading.py), nothing is stored: the position of a run is its step, and
+resuming costs nothing.
 """
 
 from collections.abc import Iterator
@@ -13,17 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.core.errors import MissingDataError, SettingsError
+from gristmill.core.errors import SettingsError
 from gristmill.core.layout import Layout
-from training.permutation import Permutation
-from training.schedule import Schedule
+from training.reading import Order, Reading, SequenceRef
 from training.shards import Mixture, ShardRows, TokenArray, read_mixture
 
 if TYPE_CHECKING:
     import torch
 
 IGNORED_LABEL = -100  # what torch's cross-entropy and transformers leave out of the loss
-_SHUFFLE_BLOCK = 4096  # shuffled positions computed at a time: one numpy call's overhead over many batches
 
 Int64s = npt.NDArray[np.int64]
 
@@ -44,16 +41,6 @@ class Batch:
         import torch
 
         return {name: torch.from_numpy(getattr(self, name)).to(device) for name in self.__dataclass_fields__}
-
-
-@dataclass(frozen=True)
-class SequenceRef:
-    """Where a sequence lies; with the shard's spans, the way back to its documents."""
-
-    path: str  # of the shard, below the root
-    row: int
-    corpus: str
-    epoch: int  # how many times the corpus had been read through before
 
 
 class Loader:
@@ -84,20 +71,9 @@ class Loader:
         self.mixture = mixture = read_mixture(layout) if mixture is None else mixture
         self.seed = mixture.seed if seed is None else seed
         self._rank, self._world_size = rank, world_size
-        self._corpora = [c for c in mixture.corpora if c.sequences > 0 and c.proportion > 0]
-        if not self._corpora:
-            raise MissingDataError("the mixture has no sequence to train on: add documents, then make it again")
-        self._train = [ShardRows(layout, mixture, mixture.of(c.name, "train")) for c in self._corpora]
-        for corpus, rows in zip(self._corpora, self._train, strict=True):
-            if len(rows) != corpus.sequences:
-                raise MissingDataError(
-                    f"mixture.json counts {corpus.sequences} sequences of {corpus.name} but its shards hold "
-                    f"{len(rows)}: run `gristmill run {corpus.name} --through training_mixture` again"
-                )
-        held_out = [s for c in mixture.corpora for s in mixture.of(c.name, "heldout")]
-        self._held_out = ShardRows(layout, mixture, held_out)
-        self._schedule = Schedule([c.proportion for c in self._corpora])
-        self._blocks: dict[int, tuple[tuple[int, int], Int64s]] = {}
+        self._order = Order(mixture, self.seed)
+        self._train = [ShardRows(layout, mixture, shards) for shards in self._order.shards]
+        self._held_out = ShardRows(layout, mixture, mixture.held_out)
 
     @property
     def held_out_sequences(self) -> int:
@@ -107,7 +83,7 @@ class Loader:
     def batch(self, step: int, global_batch_size: int) -> Batch:
         """This rank's rows of the global batch of `step` (0 is the first), global_batch_size / world_size of them."""
         first, stop = self._draws_of_rank(step, global_batch_size)
-        corpus, index, _ = self._sequences(first, stop)
+        corpus, index, _ = self._order.sequences(first, stop)
         ids = self._empty(stop - first)
         for number, rows in enumerate(self._train):
             where = np.flatnonzero(corpus == number)
@@ -122,13 +98,7 @@ class Loader:
 
     def sequences_of_step(self, step: int, global_batch_size: int) -> list[SequenceRef]:
         """Where every sequence of the whole global batch of `step` lies, in the order of the ranks."""
-        start = step * global_batch_size
-        found: list[SequenceRef] = []
-        for c, i, epoch in zip(*(a.tolist() for a in self._sequences(start, start + global_batch_size)), strict=True):
-            shard, row = self._train[c].locate(np.array([i], dtype=np.int64))
-            path = self._train[c].shards[int(shard[0])].path
-            found.append(SequenceRef(path, int(row[0]), self._corpora[c].name, epoch))
-        return found
+        return Reading(self.mixture, self.seed, global_batch_size).sequences(step)
 
     def held_out_batches(self, global_batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """This rank's rows of the held-out sequences, in their order, at most `limit` sequences in all ranks.
@@ -155,38 +125,6 @@ class Loader:
         rows = global_batch_size // self._world_size
         first = step * global_batch_size + self._rank * rows
         return first, first + rows
-
-    def _sequences(self, start: int, stop: int) -> tuple[Int64s, Int64s, Int64s]:
-        """Corpus number, sequence number in the corpus, and epoch of draws start…stop-1."""
-        corpus, ordinal = self._schedule.draws(start, stop)
-        index, epoch = np.empty_like(ordinal), np.empty_like(ordinal)
-        for number, rows in enumerate(self._train):
-            where = np.flatnonzero(corpus == number)
-            if len(where):
-                epoch[where], position = np.divmod(ordinal[where], len(rows))
-                index[where] = self._shuffled(number, epoch[where], position)
-        return corpus, index, epoch
-
-    def _shuffled(self, corpus: int, epochs: Int64s, positions: Int64s) -> Int64s:
-        """Sequence numbers at `positions` of the shuffles of `epochs`; consecutive calls share a block."""
-        found = np.empty_like(positions)
-        keys = epochs * (1 << 40) + positions // _SHUFFLE_BLOCK
-        for key in np.unique(keys).tolist():
-            epoch, block = divmod(key, 1 << 40)
-            where = keys == key
-            found[where] = self._block(corpus, epoch, block)[positions[where] - block * _SHUFFLE_BLOCK]
-        return found
-
-    def _block(self, corpus: int, epoch: int, block: int) -> Int64s:
-        cached = self._blocks.get(corpus)
-        if cached is not None and cached[0] == (epoch, block):
-            return cached[1]
-        size = len(self._train[corpus])
-        permutation = Permutation(size, f"{self.seed}/{self._corpora[corpus].name}/{epoch}")
-        first = block * _SHUFFLE_BLOCK
-        numbers = permutation(np.arange(first, min(first + _SHUFFLE_BLOCK, size), dtype=np.int64))
-        self._blocks[corpus] = ((epoch, block), numbers)
-        return numbers
 
     def _empty(self, rows: int) -> TokenArray:
         dtype: Any = np.dtype(self.mixture.dtype)

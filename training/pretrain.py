@@ -36,6 +36,7 @@ CODE = (
     "loop",
     "model",
     "permutation",
+    "reading",
     "schedule",
     "shards",
     "sizes",
