@@ -188,7 +188,7 @@ def run_part(task: PartTask) -> PartResult:
                 signals_writer.write(scored.signals)
             kept, verdict = judge(module, scored, settings)
             kept_writer.write(kept)
-            quarantine_writer.write(_quarantine_rows(task.stage, scored.rows, verdict))
+            quarantine_writer.write(quarantine_rows(task.stage, scored.rows, verdict))
             result.rows_kept += kept.num_rows
             result.text_bytes_out += _text_bytes(kept)
             result.rejected.update(r for r in verdict.column("reason").to_pylist() if r is not None)
@@ -215,7 +215,8 @@ def _check_facts(task: PartTask, here: Mapping[str, str]) -> None:
         )
 
 
-def _quarantine_rows(stage_name: str, scored: pa.RecordBatch, verdict: pa.RecordBatch) -> pa.RecordBatch:
+def quarantine_rows(stage_name: str, scored: pa.RecordBatch, verdict: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows of `scored` that `verdict` rejects, as the quarantine has them (QUARANTINE_SCHEMA)."""
     is_rejected = verdict.column("reason").is_valid()
     rows, why = scored.filter(is_rejected), verdict.filter(is_rejected)
     columns: list[Any] = []

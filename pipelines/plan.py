@@ -14,6 +14,8 @@ from pipelines.named_files import content_hashes
 from pipelines.parts import PartTask
 from pipelines.signals import has_signals
 from pipelines.stages import Stage
+from pipelines.takedowns.committed import mark_of, standing
+from pipelines.takedowns.file import load as load_takedowns
 
 if TYPE_CHECKING:
     from pipelines.crawl.corpora import CrawlFile
@@ -39,6 +41,7 @@ class Plan:
     score_fingerprint: str | None = None  # only where signals are stored
     committed: dict[str, Any] | None = None  # the report that stands
     is_forced: bool = False
+    is_to_carve: bool = False  # all that is new is what was taken down since: pipelines.takedowns.carving
 
     @property
     def is_current(self) -> bool:
@@ -101,6 +104,8 @@ def plan(layout: Layout, stage_row: Stage, partition: Partition, settings: Any, 
         committed=committed,
         is_forced=is_forced,
     )
+    if not stage_row.reads:
+        return _with_takedowns(layout, made)
     if stage_row.kind != "map" or not has_signals(module):
         return made
     mark = score_fingerprint(stage_row, scoring_values(settings), files)
@@ -114,6 +119,20 @@ def plan(layout: Layout, stage_row: Stage, partition: Partition, settings: Any, 
             for task in tasks
         )
     return replace(made, tasks=tasks, score_fingerprint=mark)
+
+
+def _with_takedowns(layout: Layout, made: Plan) -> Plan:
+    """The plan of a segment of crawl, by what is taken down of it; a new one is told of that when it is committed."""
+    takedowns = load_takedowns(layout)  # a damaged file is said before the crawl is read, not after
+    if made.committed is None:
+        return made
+    found = standing(layout, made.partition, made.committed, takedowns)
+    then, now = (
+        fingerprint(made.stage, made.settings, made.inputs, made.files | mark_of(keys))
+        for keys in (found.then, found.now)
+    )
+    is_all = made.committed.get("fingerprint") == then and not found.returning and not made.is_forced
+    return replace(made, fingerprint=now, is_to_carve=is_all and found.is_stale)
 
 
 def _tasks(

@@ -81,6 +81,14 @@ def run_stage(
     for p in partitions if stage_row.kind == "cluster" else ():
         for line in stage_row.load().notes(layout, p, settings_of(p.corpus)) if p.key in reports else ():
             reporter.info(line)
+    for made in [plan for plan in plans if plan.is_to_carve and plan.partition.key not in reports]:
+        from pipelines.takedowns.carving import carve
+
+        report = reports[made.partition.key] = carve(layout, made)
+        taken = report["rows_rejected"].get("takedown", 0)
+        reporter.info(
+            f"{stage_row.name} {made.partition.key}: {taken:,} documents are taken down, the crawl is not read"
+        )
     left = [partition for partition in partitions if partition.key not in reports]
     pending = [plan for plan in plans if plan.partition.key not in reports]
     if pending or (left and stage_row.kind == "cluster"):

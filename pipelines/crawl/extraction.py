@@ -89,6 +89,7 @@ REASONS: dict[str, str] = {
     "blocked_host": "the host or address is on a list of blocked ones",
     "opted_out": "the page's owner reserves it from AI training or text and data mining",
     "empty": "no text is left after extraction",
+    "takedown": "somebody asked for it to be removed: a pattern of takedowns.yaml means it",
     "broken_attributes": "a tag has more attributes than any real page, and would take hours to parse",
     "broken_chunking": "the chunked transfer coding is damaged",
     "broken_content_encoding": "the compressed payload is damaged",

@@ -25,6 +25,7 @@ from pipelines.plan import Plan
 from pipelines.spark.errors import explain
 from pipelines.spark.progress import Progress
 from pipelines.stages import Stage
+from pipelines.takedowns.carving import honour
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -94,6 +95,8 @@ def _run_partition(spark: "Spark | SparkSession", layout: Layout, plan: Plan, pr
         if plan.has_memory:
             scored, rows = report["rows_scored"], report["rows_in"]
             progress.say(f"{key}: decided again from stored signals, {scored:,} of {rows:,} documents measured")
+        if not row.reads:
+            report = honour(layout, attempt, plan, report)
         attempt.commit(report)
     if not row.reads:
         _release_downloads(layout, plan.partition)

@@ -242,7 +242,7 @@ def _locked(layout: Layout) -> Generator[None]:
     path = layout.join(".takedowns.lock")
     try:
         layout.fs.makedirs(layout.base, exist_ok=True)
-        lock = Path(path).open("w", encoding="utf-8")
+        lock = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
         raise storage_error(error, path) from error
     with lock:

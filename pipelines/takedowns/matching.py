@@ -15,7 +15,6 @@ from pipelines.crawl.urls import host_of
 from pipelines.takedowns.patterns import Pattern, host_in, normal_url, place_of
 
 REASON = "takedown"
-MEANING = "somebody asked for the page to be taken down: it matches a pattern of takedowns.yaml"
 COLUMNS = ("doc_id", "url", "host")  # that are looked at
 _FORM = "1"  # of what matching means: another one when a pattern comes to mean other documents
 _NONE = -1
@@ -88,14 +87,14 @@ class Takedowns:
             known = pc.is_in(columns["doc_id"], pa.array(list(self._ids), pa.string()))
             for row in _true(known):
                 _lower(found, row, self._ids[columns["doc_id"][row].as_py()])
-        hosts = cast(Any, columns["host"]).dictionary_encode()
-        names = cast("list[str | None]", hosts.dictionary.to_pylist())
+        hosts = columns["host"].dictionary_encode()
+        names: list[str | None] = hosts.dictionary.to_pylist()
         codes = cast(Any, pc).fill_null(hosts.indices, _NONE).to_numpy(zero_copy_only=False)
         if self._hosts:
             by_code = np.array([*(_or_none(self._of_host(name) if name else None) for name in names), _NONE], np.int64)
             found = _least_of(found, by_code[codes])
         if self._url_hosts:
-            is_looked_at = np.array([*(bool(n) and host_key(cast(str, n)) in self._url_hosts for n in names), False])
+            is_looked_at = np.array([*(bool(n) and host_key(n or "") in self._url_hosts for n in names), False])
             # A document without a host may still have an address that is written in another way.
             has_url = columns["url"].is_valid().to_numpy(zero_copy_only=False)
             for row in np.flatnonzero((is_looked_at[codes] | (codes == _NONE)) & has_url).tolist():

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 from urllib.parse import quote, urlsplit
 
 from gristmill.core.errors import SettingsError
@@ -20,6 +20,7 @@ Kind = Literal["host", "url", "doc_id"]
 KINDS: tuple[str, ...] = get_args(Kind)
 LONGEST = 1 << 13  # characters; the longest addresses that browsers send and servers take
 _DOC_ID = re.compile(r"[0-9a-f]{32}")  # pipelines.crawl.rows.document_id
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21}
@@ -73,7 +74,7 @@ def parse(
     written = text.strip()
     if not written:
         raise SettingsError("a pattern is empty; give a host, an address or a doc_id")
-    if len(written) > LONGEST or any(ord(c) < 0x20 or ord(c) == 0x7F for c in written):
+    if len(written) > LONGEST or _CONTROL.search(written):
         raise SettingsError(
             f"pattern {written[:40]!r}… is longer than {LONGEST} characters or holds control characters"
         )
@@ -86,7 +87,7 @@ def parse(
             f"pattern {written} is a public suffix and means every site below it; name a host, or say that it is "
             "meant: --broad, or `broad: true` in the file"
         )
-    return Pattern(cast(Any, found), normal, written, added_at, note, is_broad, line)
+    return Pattern(cast("Kind", found), normal, written, added_at, note, is_broad, line)
 
 
 def _looks_like(text: str) -> str:
@@ -157,6 +158,8 @@ def host_in(place: str) -> str:
 
 
 def _is_address(host: str) -> bool:
+    if ":" not in host and not host[-1:].isdigit():
+        return False
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -214,15 +217,17 @@ def _without_dots(path: str) -> str:
 
 def is_public_suffix(host: str) -> bool:
     """Whether anybody may register names below `host`, as below com, co.uk or github.io (publicsuffix.org)."""
-    if _is_address(host):
-        return False
-    found = _suffixes()(host)
-    return (not found.domain and bool(found.suffix)) or "." not in host
+    if "." not in host:
+        return ":" not in host
+    suffixes = _suffixes()
+    parent = host.partition(".")[2]
+    return host in suffixes or (f"*.{parent}" in suffixes and f"!{host}" not in suffixes)
 
 
 @lru_cache
-def _suffixes() -> Any:
+def _suffixes() -> frozenset[str]:
     from tldextract import TLDExtract
 
     # The list in the package, so that nothing is downloaded and every machine says the same.
-    return TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True).extract_str
+    listed = TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True).tlds
+    return frozenset(line if line.isascii() else host_key(line) for line in listed)
