@@ -81,6 +81,7 @@ class Progress:
 class Setup:
     """Everything the loop works with."""
 
+    run_id: str
     settings: PretrainSettings
     steps: int
     place: Place
@@ -120,6 +121,7 @@ def setup(layout: Layout, folder: Path, place: Place, reporter: Reporter) -> Set
         reporter.info(f"resuming at step {progress.step:,} of {config['steps']:,}")
     metrics = MetricsLog(folder / "metrics.jsonl", progress.step if loaded else -1) if place.is_first else None
     return Setup(
+        run_id=folder.name,
         settings=settings,
         steps=config["steps"],
         place=place,
@@ -163,7 +165,7 @@ def train(s: Setup, stop_flag: list[bool]) -> None:
         loss, tokens = train_step(s, step, recent)
         norm = float(s.engine.get_global_grad_norm() or 0.0)
         if not math.isfinite(norm):
-            raise TrainingDivergedError(f"the gradient at step {step} is not finite: {_way_out(p)}")
+            raise TrainingDivergedError(f"the gradient at step {step} is not finite: {_way_out(s, step)}")
 
         seconds = time.monotonic() - started
         recent.append(loss)
@@ -267,18 +269,22 @@ def _micro_batches(batch: Batch, size: int) -> list[Batch]:
 
 def _refuse_divergence(s: Setup, step: int, loss: float, recent: deque[float]) -> None:
     if not math.isfinite(loss):
-        raise TrainingDivergedError(f"the loss at step {step} is {loss}: {_way_out(s.progress)}")
+        raise TrainingDivergedError(f"the loss at step {step} is {loss}: {_way_out(s, step)}")
     factor = s.settings.spike_factor
     if factor and len(recent) == SPIKE_WINDOW and loss > factor * (mean := sum(recent) / len(recent)):
         raise TrainingDivergedError(
             f"the loss at step {step} is {loss:.3f}, more than {factor:g} times the {mean:.3f} of the {SPIKE_WINDOW} "
-            f"steps before: {_way_out(s.progress)}"
+            f"steps before: {_way_out(s, step)}"
         )
 
 
-def _way_out(progress: Progress) -> str:
-    last = f" (last good step: {progress.step}, loss {progress.loss_last:.3f})" if progress.loss_last else ""
-    return f"lower learning_rate, lengthen warmup_steps or lower gradient_clip, and run again{last}"
+def _way_out(s: Setup, step: int) -> str:
+    p = s.progress
+    last = f" (last good step: {p.step}, loss {p.loss_last:.3f})" if p.loss_last else ""
+    return (
+        f"see what it read with `gristmill trace {s.run_id} --step {step} --text`; lower learning_rate, lengthen "
+        f"warmup_steps or lower gradient_clip, and run again{last}"
+    )
 
 
 def _is_due(step: int, every: int) -> bool:

@@ -3,7 +3,9 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
+
+_TAIL_BYTES = 1 << 16  # the last lines of a file, each some 200 bytes
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -19,6 +21,46 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         if isinstance(row, dict) and "step" in row:
             rows.append(cast(dict[str, Any], row))
     return rows
+
+
+def last_step(file: IO[bytes]) -> int:
+    """The last optimizer step that an open metrics file tells of, 0 before the first; reads the end of it."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - _TAIL_BYTES, 0))
+    for line in reversed(file.read().splitlines()):
+        row = _row(line)
+        if row is not None and "loss" in row:
+            return int(row["step"])
+    return 0
+
+
+def metrics_at(file: IO[bytes], step: int) -> dict[str, Any]:
+    """All that an open metrics file says of a step; empty where nothing. Steps only rise: it is bisected."""
+    low, high = 0, file.seek(0, os.SEEK_END)
+    while high - low > _TAIL_BYTES:
+        middle = (low + high) // 2
+        file.seek(middle)
+        file.readline()  # the line that the middle falls in
+        row = _row(file.readline())
+        low, high = (middle, high) if row is not None and row["step"] < step else (low, middle)
+    file.seek(low)
+    found: dict[str, Any] = {}
+    for line in file:
+        row = _row(line)
+        if row is not None and row["step"] > step:
+            break
+        if row is not None and row["step"] == step:
+            found |= row
+    return found
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row: object = json.loads(line)
+    except ValueError:  # cut by a kill, or by where reading began
+        return None
+    found = cast(dict[str, Any], row) if isinstance(row, dict) else {}
+    return found if isinstance(found.get("step"), int) else None
 
 
 class MetricsLog:

@@ -18,11 +18,14 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from training.arguments import PretrainSettings
 from training.chinchilla import optimal_tokens
+from training.history import order_mark
 from training.launch import Ranks
+from training.reading import Reading
 from training.runs import Run, code_version, fingerprint, open_run
 from training.sampling import load_tokenizer
 from training.shards import Mixture, read_mixture
 from training.sizes import parameter_count
+from training.spans import keep_spans
 from training.worker import resolve_settings, run_worker, worker_parser
 
 ASSET = "pretrained_model"
@@ -66,6 +69,7 @@ class Setup:
             "parameters": self.parameters,
             "sequence_length": self.mixture.sequence_length,
             "global_batch_size": self.settings.global_batch_size,
+            "order": order_mark(Reading(self.mixture, self.settings.seed, self.settings.global_batch_size), self.steps),
         }
 
 
@@ -119,9 +123,9 @@ def pretrain(layout: Layout, settings: PretrainSettings, reporter: Reporter, *, 
             f"{settings.global_batch_size} x {prepared.mixture.sequence_length} "
             f"tokens ({epochs:.2f} epochs of the mixture)"
         )
-        # The mixture as this run saw it, for whoever asks later what was read at a step.
+        # The mixture as this run saw it, and the spans of its shards, for whoever asks later what was read at a step.
         source = layout.join("training_mixture", "mixture.json")
-        layout.write_json(str(run.folder / "mixture.json"), layout.read_json(source))
+        layout.write_json(str(run.folder / "mixture.json"), keep_spans(layout, layout.read_json(source) or {}))
         arguments = ["--root", layout.root, "--run-folder", str(run.folder)]
         with Ranks("training.loop", arguments, settings.ranks, run.folder / "logs") as ranks:
             signal.signal(signal.SIGTERM, lambda *_: ranks.stop())

@@ -9,9 +9,11 @@
 <root>/cluster_state/<scope>/<settings>/<version>/             what clustering remembers: pipelines.dedup.cluster_state;
                                                                may be removed when nothing runs, and is made again
 <root>/cache/                                                  may be removed at any time
+<root>/index/                                                  where pages lie: made on first use, may be removed too
 <root>/tokenizer/<version>/                                    tokenizer.json and its companions
 <root>/token_shards/corpus=<c>/segment=<s>/                    shard-*.arrow, spans-*.parquet, manifest.json
 <root>/models/<asset>/<run id>/                                checkpoints/, final/, metrics.jsonl, report.json
+<root>/models/spans/<sha256>.parquet                           spans of every shard that a run was given
 """
 
 import json
@@ -105,6 +107,10 @@ class Layout:
         """A file that saves work and nothing else: it may be missing, or removed at any time."""
         return self.join("cache", name)
 
+    def index_dir(self, asset: str, partition: Partition) -> str:
+        """Folder of the indexes of one partition, which save work and nothing else."""
+        return self.join("index", asset, partition.path)
+
     def cluster_states_dir(self, corpus: str | None) -> str:
         """Folder of the states of clustering one corpus by itself; None: of clustering all of them together."""
         return self.join("cluster_state", "all" if corpus is None else Partition(corpus).path)
@@ -172,6 +178,10 @@ class Layout:
         if not is_safe_name(run_id):
             raise SettingsError(f"{run_id!r} can't name a run: use letters, digits, '.', '_' and '-' only")
         return self.join("models", asset, run_id)
+
+    def kept_spans_path(self, sha256: str) -> str:
+        """The spans of a shard that a training run was given, by content: they outlive the shard."""
+        return self.join("models", "spans", f"{sha256}.parquet")
 
     def latest(self, folder: str) -> tuple[str, dict[str, Any]] | None:
         """The committed child of `folder` that was made, or chosen again, last: (name, report).
