@@ -27,6 +27,7 @@ T = TypeVar("T")
 SETTINGS_VARIABLE = "GRISTMILL_SETTINGS"
 SETTINGS_NAME = "settings.yaml"
 _SCORING = "is_scoring"
+_BESIDE = "is_beside_settings_file"
 _NEAR = 3  # names like a misspelt one that are offered
 _LISTED = 20  # names that a line can hold
 SECTIONS = (
@@ -114,7 +115,7 @@ def resolve(
     if path is not None:
         written = read_settings_file(path).get(section, {})
         build(cls, written, f"settings file {path}, section {section}")
-        values |= {name: value for name, value in written.items() if value is not None}
+        values |= {name: _beside(cls, name, value, path) for name, value in written.items() if value is not None}
     given = {name: value for name, value in overrides.items() if value is not None}
     return build(cls, values | given, f"settings of {section}")
 
@@ -176,6 +177,22 @@ def scoring(default: T) -> T:
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: cast(Any, dict(default)), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def beside_settings_file() -> str:
+    """The default, none, of a settings field that names a file: a relative path is looked for beside the settings file.
+
+    One that is not there stays as it is written.
+    """
+    return dataclasses.field(default="", metadata={_BESIDE: True})
+
+
+def _beside(cls: type, name: str, value: Any, settings_file: str | os.PathLike[str]) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, cls))}
+    if not isinstance(value, str) or not fields[name].metadata.get(_BESIDE):
+        return value
+    candidate = Path(settings_file).absolute().parent / value
+    return str(candidate) if value and "\0" not in value and candidate.is_file() else value
 
 
 def scoring_names(cls: type) -> frozenset[str]:

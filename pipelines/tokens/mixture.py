@@ -1,235 +1,253 @@
 """training_mixture: which shards a model reads, in which proportion, how many times over.
 
-The answer is one JSON file of numbers and paths; no token is copied. Proportions count sequences, which are
-all of one length, so they are the token proportions but for the padding at the end of each segment.
+The answer is one JSON file of numbers and paths; no token is copied. What is asked is `mixture_file`, what there is
+`mixture_shards`; `mixture_groups` brings the two together and `shares` resolves them. The same shards and settings give
+the same bytes of mixture.json: times are in report.json.
 """
 
+import dataclasses
+import math
 import posixpath
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from gristmill.core.errors import MissingDataError, SettingsError
-from gristmill.core.layout import REPORT_NAME, Layout, Partition
+from gristmill.core.layout import REPORT_NAME, Layout
 from gristmill.core.progress import Reporter
-from gristmill.core.settings import to_plain
+from gristmill.core.settings import beside_settings_file, build, to_plain
 from pipelines.commit import now
 from pipelines.fingerprint import fingerprint
-from pipelines.segments import live_segments
 from pipelines.stages import stage
-from pipelines.tokens.files import MANIFEST_NAME, SPLITS
-from pipelines.tokens.shares import Request, Share, resolve
+from pipelines.tokens.mixture_file import Wish, number, parse_buckets, parse_corpora, read_mixture_file
+from pipelines.tokens.mixture_groups import Source, group, is_read, refuse_unknown
+from pipelines.tokens.mixture_shards import Shards, corpora_with_shards, load_shards, source_of
+from pipelines.tokens.mixture_table import markdown, repeated, rounded, sentence
+from pipelines.tokens.pass_size import Group, Stock
+from pipelines.tokens.shares import mean_epochs, resolve
 
 LIBRARIES: tuple[str, ...] = ()
 REASONS: dict[str, str] = {}
 MIXTURE_NAME = "mixture.json"
-_COMMON = ("tokenizer_version", "sequence_length", "dtype", "eot_id", "pad_id")
-_ASKED = ("proportion", "epochs")
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the mixture is made of."""
 
-    # Corpus to {proportion: share of what is read, epochs: times it is read}, each optional; none: all, once.
-    corpora: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
-    # A mixture that reads a corpus more often is refused; after 16 epochs more data is worth little (as below).
+    # A YAML file with the settings below, by a path beside the settings file or below the root; none: they are here.
+    file: str = beside_settings_file()
+    # Tokens of one pass over the mixture; 0: as many as the corpora come to.
+    tokens: float = 0.0
+    # Corpus to {proportion of the tokens, epochs, max_epochs, buckets: {bucket: epochs}}, each optional; "*": every
+    # other corpus; none: all. A corpus without proportion and epochs is read once, or fills what `tokens` leave.
+    corpora: dict[str, Any] = field(default_factory=dict[str, Any])
+    # Bucket of token_shards to epochs, in every corpus that has it and does not say otherwise; 0: not read.
+    epochs_by_bucket: dict[str, Any] = field(default_factory=dict[str, Any])
+    # A mixture that reads a corpus more often is refused, unless the corpus has a max_epochs of its own; after 16
+    # epochs more repetition is worth little (Muennighoff et al. 2023).
     max_epochs: float = 16.0
+    # The same for the whole: tokens of a pass for each different token in it.
+    max_mean_epochs: float = 16.0
     # Above this a warning: up to 4 epochs repeated text is nearly as good as new (Muennighoff et al. 2023).
     warn_epochs: float = 4.0
     # Decides the order in which sequences are read.
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, asked in self.corpora.items():
-            unknown = sorted(set(asked) - set(_ASKED))
-            if unknown:
-                raise ValueError(f"corpora: {name} has {unknown[0]!r}; known are {', '.join(_ASKED)}")
-            if asked.get("epochs", 1) <= 0:
-                raise ValueError(
-                    f"corpora: {name} has epochs {asked['epochs']}; give a number above 0, or leave it out"
-                )
-            if not 0 < asked.get("proportion", 1) <= 1:
-                raise ValueError(f"corpora: {name} has proportion {asked['proportion']}; give a number in (0, 1]")
-        if self.max_epochs <= 0 or self.warn_epochs <= 0:
-            raise ValueError("max_epochs and warn_epochs must be above 0")
+        parse_corpora(self.corpora)
+        for name, wish in parse_buckets(self.epochs_by_bucket, "epochs_by_bucket").items():
+            if wish.proportion is not None:
+                raise ValueError(f"epochs_by_bucket: {name} has a proportion; give one to a corpus or its bucket")
+        number(self.tokens, "tokens")
+        for name in ("max_epochs", "max_mean_epochs", "warn_epochs"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; give a number above 0")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A mixture that can be met, before anything is written."""
+
+    mixture: dict[str, Any]  # as in mixture.json, but for the fingerprint
+    settings: Settings  # with what the file says
+    file: str  # where it was found; "": none was named
+    inputs: Mapping[str, str]
+    mean_epochs: float
+    left_out: list[str]
+    warnings: list[str]
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The settings as they count: the content of the file and not its path, 2 and 2.0 alike."""
+        plain = to_plain(self.settings) | {"file": ""}
+        wishes = {"corpora": parse_corpora(self.settings.corpora)}
+        wishes["epochs_by_bucket"] = parse_buckets(self.settings.epochs_by_bucket, "epochs_by_bucket")
+        return plain | {name: {k: _given(w) for k, w in found.items()} for name, found in wishes.items()}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a report says of it: everything but the shards."""
+        mixture = {k: v for k, v in self.mixture.items() if k not in ("shards", "seed")}
+        return mixture | {
+            "heldout_sequences": sum(row["sequences"] for row in mixture["heldout"]),
+            "mean_epochs": self.mean_epochs,
+            "left_out": self.left_out,
+            "table": markdown(mixture["corpora"]),
+            "one_pass": sentence(self.mixture),
+            "warnings": self.warnings,
+        }
 
 
 def run(layout: Layout, settings: Settings, reporter: Reporter, *, is_forced: bool = False) -> dict[str, Any]:
     """Resolve the mixture and commit it; returns its report, with the table as Markdown.
 
     Raises:
-        MissingDataError: no token_shards, or not of a corpus that is named.
-        SettingsError: shards that do not go together, or proportions that can't be met.
+        MissingDataError: no token_shards, not of a corpus that is named, or not as their manifest says.
+        SettingsError: shards that do not go together, or wishes that can't be met.
     """
     row, started = stage("training_mixture"), time.monotonic()
-    segments = _segments(layout, settings)
-    manifests = {p: _manifest(layout, p) for p in segments}
-    common = _common(layout, manifests)  # before anything is reused: another tokenizer may be in force by now
-    inputs = {f"token_shards {p.key}": str(layout.require_report("token_shards", p)["fingerprint"]) for p in segments}
-    plain = to_plain(settings)
-    mark = fingerprint(row, plain, inputs)
+    found = resolve_mixture(layout, settings)
+    mark = fingerprint(row, found.deciding, found.inputs)
     folder = layout.singleton_dir(row.name)
-    report_path = posixpath.join(folder, REPORT_NAME)
-    committed = layout.read_json(report_path)
-    if committed is not None and committed.get("fingerprint") == mark and not is_forced:
+    path, report_path = posixpath.join(folder, MIXTURE_NAME), posixpath.join(folder, REPORT_NAME)
+    for line in found.warnings:
+        reporter.warning(line)
+    if not is_forced and (committed := _committed(layout, path, report_path, mark)) is not None:
         reporter.info("training_mixture: already there for the same inputs, settings and code")
         return committed | {"is_reused": True}
+    report: dict[str, Any] = {
+        "stage": row.name,
+        **found.facts,
+        "settings": found.deciding | {"file": found.file},
+        "code_version": row.code_version,
+        "libraries": row.libraries,
+        "inputs": dict(found.inputs),
+        "fingerprint": mark,
+        "seconds": round(time.monotonic() - started, 3),
+        "created_at": now(),
+    }
+    if layout.fs.exists(report_path):  # without it, there is no mixture until the new one is whole
+        layout.fs.rm(report_path)
+    layout.write_json(path, found.mixture | {"fingerprint": mark})
+    layout.write_json(report_path, report)
+    reporter.info(f"training_mixture: {found.facts['one_pass']}")
+    return report
 
-    totals = _totals(manifests)
-    empty = [corpus for corpus, total in totals.items() if total["sequences"] == 0]
+
+def resolve_mixture(layout: Layout, settings: Settings) -> Resolved:
+    """What `run` would write; nothing is written.
+
+    Raises:
+        GristmillError: as of `run`.
+    """
+    settings, file = with_file(layout, settings)
+    corpora = parse_corpora(settings.corpora)
+    by_bucket = parse_buckets(settings.epochs_by_bucket, "epochs_by_bucket")
+    with_shards = corpora_with_shards(layout)
+    refuse_unknown(corpora, {}, with_shards, {c: tuple(w.buckets) for c, w in corpora.items()})
+    shards = load_shards(layout, [c for c in with_shards if is_read(corpora, c)])
+    refuse_unknown(corpora, by_bucket, with_shards, shards.buckets)
+    empty = _refuse_empty(corpora, shards)
+    groups, left_out = group(list(shards.stocks), corpora, by_bucket, settings.max_epochs)
+    if not groups:
+        raise SettingsError("settings of training_mixture: all that there is has epochs 0; nothing is left to read")
+    read = {source: stock for source, stock in shards.stocks.items() if source not in left_out}
+    stocks = {source.name: stock for source, stock in read.items()}
+    shares = resolve(groups, stocks, settings.tokens, settings.max_mean_epochs)
+    rows = [_row(source, stock, dataclasses.asdict(shares[source.name]), shards) for source, stock in read.items()]
+    mixture = {
+        **shards.facts,
+        "seed": settings.seed,
+        "sequences_per_pass": sum(row["draws"] for row in rows),
+        "tokens_per_pass": sum(row["tokens_read"] for row in rows),
+        "corpora": rows,
+        "heldout": shards.held_out({source.corpus for source in read}),
+        "shards": [e for e in shards.entries if _is_listed(e, read)],
+    }
+    warnings = [f"{corpus} has no token to train on and is left out of the mixture" for corpus in empty]
+    warnings += repeated(rows, settings.warn_epochs) + rounded(rows, *_proportions(groups))
+    if not mixture["heldout"]:
+        warnings.append("no document is held out, so that no held-out loss can be measured: raise heldout_fraction")
+    epochs = {name: share.epochs for name, share in shares.items()}
+    names = [*(source.name for source in left_out), *empty]
+    return Resolved(mixture, settings, file, shards.inputs, mean_epochs(epochs, stocks), names, warnings)
+
+
+def with_file(layout: Layout, settings: Settings) -> tuple[Settings, str]:
+    """The settings with those of the file that they name, and where that lies.
+
+    Raises:
+        SettingsError: the file is no mixture, or a setting is given in both places.
+    """
+    if not settings.file:
+        return settings, ""
+    path, given = read_mixture_file(layout, settings.file)
+    build(Settings, given, f"mixture file {path}")
+    defaults, here = to_plain(Settings()), to_plain(settings)
+    own = {name: value for name, value in here.items() if name != "file" and value != defaults[name]}
+    twice = sorted(set(own) & {name for name, value in given.items() if value is not None})
+    if twice:
+        raise SettingsError(
+            f"settings of training_mixture: {twice[0]} is given here and in the mixture file {path}: "
+            "give it in one place"
+        )
+    return build(Settings, given | own, f"mixture file {path}"), path
+
+
+def _committed(layout: Layout, path: str, report_path: str, mark: str) -> dict[str, Any] | None:
+    """The report of the mixture that is there, if it is this one and its file is whole."""
+    try:
+        report, mixture = layout.read_json(report_path), layout.read_json(path)
+    except MissingDataError:  # damaged: made again
+        return None
+    is_current = report is not None and mixture is not None and report.get("fingerprint") == mark
+    return report if is_current and cast(dict[str, Any], mixture).get("fingerprint") == mark else None
+
+
+def _refuse_empty(corpora: Mapping[str, Wish], shards: Shards) -> list[str]:
+    """Corpora whose shards hold nothing to train on; one that is named may not be among them."""
+    full = {source.corpus for source in shards.stocks}
+    empty = [corpus for corpus in shards.corpora if corpus not in full]
     for corpus in empty:
-        if corpus in settings.corpora:
+        if corpus in corpora:
             raise SettingsError(
                 f"settings of training_mixture: {corpus} has no token to train on; take it out of corpora, "
                 f"or see `gristmill funnel {corpus}` for where its documents went"
             )
-        reporter.warning(f"{corpus} has no token to train on and is left out of the mixture")
-    chosen = {corpus: total for corpus, total in totals.items() if corpus not in empty}
-    if not chosen:
+    if not full:
         raise MissingDataError("the token shards hold no token to train on: add documents or loosen the filters")
-    requests = {c: Request(*(settings.corpora.get(c, {}).get(name) for name in _ASKED)) for c in chosen}
-    shares = resolve(requests, {c: t["sequences"] for c, t in chosen.items()}, settings.max_epochs)
-    warnings = _warnings(shares, chosen, settings)
-    for line in warnings:
-        reporter.warning(line)
-    corpora: list[dict[str, Any]] = [
-        {"corpus": c, "proportion": shares[c].proportion, "epochs": shares[c].epochs, **chosen[c]}
-        for c in sorted(chosen)
-    ]
-    mixture: dict[str, Any] = {
-        **common,
-        "seed": settings.seed,
-        "corpora": corpora,
-        "shards": _shards(layout, manifests, set(chosen)),
-        "fingerprint": mark,
-        "created_at": now(),
+    return empty
+
+
+def _row(source: Source, stock: Stock, share: dict[str, Any], shards: Shards) -> dict[str, Any]:
+    return {
+        "corpus": source.corpus,
+        "bucket": source.bucket,
+        "source": source.name,
+        **share,
+        "tokens_read": round(share["tokens_read"]),
+        "sequences": stock.sequences,
+        "tokens": stock.tokens,
+        "bytes": shards.disk[source],
     }
-    report: dict[str, Any] = {
-        "stage": row.name,
-        **common,
-        "corpora": corpora,
-        "sequences_per_pass": round(sum(c["epochs"] * c["sequences"] for c in corpora)),
-        "tokens_per_pass": round(sum(c["epochs"] * c["tokens"] for c in corpora)),
-        "heldout_sequences": sum(c["heldout_sequences"] for c in corpora),
-        "table": table(corpora),
-        "warnings": warnings,
-        "settings": plain,
-        "code_version": row.code_version,
-        "libraries": row.libraries,
-        "inputs": inputs,
-        "fingerprint": mark,
-        "seconds": round(time.monotonic() - started, 3),
-        "created_at": mixture["created_at"],
-    }
-    if layout.fs.exists(report_path):  # without it, there is no mixture until the new one is whole
-        layout.fs.rm(report_path)
-    layout.write_json(posixpath.join(folder, MIXTURE_NAME), mixture)
-    layout.write_json(report_path, report)
-    return report
 
 
-def table(corpora: list[dict[str, Any]]) -> str:
-    """The mixture as a Markdown table with the columns of LLaMA's Table 1 (Touvron et al. 2023) and the tokens."""
-    lines = ["| corpus | sampling proportion | epochs | tokens | disk size |", "|---|---:|---:|---:|---:|"]
-    lines += [
-        f"| {c['corpus']} | {c['proportion']:.2%} | {c['epochs']:.2f} | {c['tokens']:,} | {c['bytes'] / 1e6:,.1f} MB |"
-        for c in corpora
-    ]
-    return "\n".join(lines) + "\n"
+def _is_listed(entry: Mapping[str, Any], read: Mapping[Source, Stock]) -> bool:
+    if entry["split"] == "train":
+        return source_of(entry) in read
+    return any(source.corpus == entry["corpus"] for source in read)
 
 
-def _segments(layout: Layout, settings: Settings) -> list[Partition]:
-    committed = live_segments(layout, "token_shards")
-    if not committed:
-        raise MissingDataError(
-            f"no token_shards under {layout.root}: run `gristmill run CORPUS --through token_shards` first"
-        )
-    for corpus in settings.corpora:
-        if corpus not in {p.corpus for p in committed}:
-            raise MissingDataError(
-                f"no token_shards of {corpus}, which the settings of training_mixture name: "
-                f"run `gristmill run {corpus} --through token_shards` first, or take it out of `corpora`"
-            )
-    return [p for p in committed if not settings.corpora or p.corpus in settings.corpora]
+def _proportions(groups: list[Group]) -> tuple[dict[str, float], float]:
+    asked = {g.name: g.proportion for g in groups if g.proportion is not None}
+    is_all = len(asked) == len(groups)
+    return asked, math.fsum(asked.values()) if is_all else 1.0
 
 
-def _manifest(layout: Layout, partition: Partition) -> dict[str, Any]:
-    found = layout.read_json(posixpath.join(layout.partition_dir("token_shards", partition), MANIFEST_NAME))
-    if found is None:
-        raise MissingDataError(
-            f"token_shards {partition.key} has no {MANIFEST_NAME}: "
-            f"run `gristmill run {partition.corpus} --through token_shards` again"
-        )
-    return found
-
-
-def _common(layout: Layout, manifests: Mapping[Partition, dict[str, Any]]) -> dict[str, Any]:
-    """What all shards must have in common, with the tokenizer in force."""
-    in_force = layout.latest(layout.join("tokenizer"))
-    for partition, manifest in manifests.items():
-        if in_force is not None and manifest["tokenizer_version"] != in_force[0]:
-            raise SettingsError(
-                f"token_shards {partition.key} were made with tokenizer {manifest['tokenizer_version']}, in force is "
-                f"{in_force[0]}: run `gristmill run {partition.corpus} --through token_shards` again, or leave "
-                f"{partition.corpus} out of the corpora of training_mixture"
-            )
-    first, facts = next(iter(manifests.items()))
-    for partition, manifest in manifests.items():
-        for name in _COMMON:
-            if manifest[name] != facts[name]:
-                raise SettingsError(
-                    f"token_shards {partition.key} have {name} {manifest[name]}, those of {first.key} {facts[name]}: "
-                    f"run `gristmill run {partition.corpus} --through token_shards` again with the same settings"
-                )
-    return {name: facts[name] for name in _COMMON}
-
-
-def _totals(manifests: Mapping[Partition, dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Per corpus: tokens, sequences and bytes to train on, and sequences held out."""
-    totals: dict[str, dict[str, int]] = {}
-    for partition, manifest in manifests.items():
-        total = totals.setdefault(partition.corpus, dict.fromkeys(_COUNTED, 0))
-        train, held = (manifest["splits"][split] for split in SPLITS)
-        total["tokens"] += train["tokens"]
-        total["sequences"] += train["sequences"]
-        total["bytes"] += sum(shard["bytes"] for shard in train["shards"])
-        total["heldout_sequences"] += held["sequences"]
-        total["heldout_tokens"] += held["tokens"]
-    return totals
-
-
-_COUNTED = ("tokens", "sequences", "bytes", "heldout_sequences", "heldout_tokens")
-
-
-def _shards(layout: Layout, manifests: Mapping[Partition, dict[str, Any]], corpora: set[str]) -> list[dict[str, Any]]:
-    """Every shard of the mixture by corpus, segment and number, its path below the root."""
-    base = layout.join("")
-    return [
-        {
-            "path": posixpath.join(layout.partition_dir("token_shards", partition), shard["name"]).removeprefix(base),
-            "corpus": partition.corpus,
-            "segment": partition.segment,
-            "split": split,
-            "sequences": shard["sequences"],
-            "tokens": shard["tokens"],
-            "sha256": shard["sha256"],
-        }
-        for partition, manifest in manifests.items()
-        if partition.corpus in corpora
-        for split in SPLITS
-        for shard in manifest["splits"][split]["shards"]
-    ]
-
-
-def _warnings(shares: Mapping[str, Share], totals: Mapping[str, dict[str, int]], settings: Settings) -> list[str]:
-    lines = [
-        f"{corpus} is read {share.epochs:.3g} times in one pass over the mixture: above {settings.warn_epochs:g}, "
-        "repeated text is worth less than new"
-        for corpus, share in shares.items()
-        if share.epochs > settings.warn_epochs
-    ]
-    if not any(total["heldout_sequences"] for total in totals.values()):
-        lines.append("no document is held out, so that no held-out loss can be measured: raise heldout_fraction")
-    return lines
+def _given(wish: Wish) -> dict[str, Any]:
+    """A wish without what it does not say."""
+    found = {k: v for k, v in vars(wish).items() if k != "buckets" and v is not None}
+    buckets = {name: _given(bucket) for name, bucket in wish.buckets.items()}
+    return found | ({"buckets": buckets} if buckets else {})
