@@ -20,7 +20,7 @@ from pipelines.fingerprint import fingerprint
 from pipelines.stages import stage
 from pipelines.tokens.sample import Sample, choose_partitions
 from pipelines.tokens.vocabulary import (
-    SMALLEST_VOCABULARY,
+    BYTE_TOKENS,
     SPECIAL_TOKENS,
     Encoder,
     companions,
@@ -50,8 +50,9 @@ class Settings:
     version: str = ""
 
     def __post_init__(self) -> None:
-        if self.vocabulary_size < SMALLEST_VOCABULARY:
-            raise ValueError(f"vocabulary_size is {self.vocabulary_size}; give at least {SMALLEST_VOCABULARY}")
+        smallest = BYTE_TOKENS + len(SPECIAL_TOKENS)
+        if self.vocabulary_size < smallest:
+            raise ValueError(f"vocabulary_size is {self.vocabulary_size}; give at least {smallest}")
         if self.sample_mb <= 0:
             raise ValueError(f"sample_mb is {self.sample_mb}; give a number above 0")
         if self.minimum_pair_count < 1:

@@ -4,8 +4,7 @@ Light to import: `tokenizers` is loaded where it is used.
 """
 
 import posixpath
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout
+from pipelines.tokens.pretokenization import MOST_DIGITS, Pattern, split_pattern, split_safely
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,19 +21,13 @@ END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
 EOT_ID, PAD_ID = 0, 1
 SPECIAL_TOKENS = (END_OF_TEXT, PAD, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")  # ids 0 to 5
 BYTE_TOKENS = 256
-SMALLEST_VOCABULARY = BYTE_TOKENS + len(SPECIAL_TOKENS)
+_GROUP_CHARACTERS = 1 << 19  # encoded at a time: an Encoding takes some 200 bytes a token
 
-# The cl100k split (GPT-4): contractions, words with at most one leading mark, numbers in groups of three
-# digits, runs of marks with the line ends after them, line ends, other white space.
-SPLIT_PATTERN = (
-    r"(?i:'(?:s|t|re|ve|m|ll|d))"
-    r"|[^\r\n\p{L}\p{N}]?\p{L}+"
-    r"|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+"
-    r"|\s+(?!\S)"
-    r"|\s+"
-)
+
+def special_tokens(reserved: int = 0) -> tuple[str, ...]:
+    """The special tokens in the order of their ids, `reserved` nameless ones for later uses behind the known ones."""
+    return (*SPECIAL_TOKENS, *(f"<|reserved_{number}|>" for number in range(reserved)))
+
 
 # `generation` marks what the model says, so that transformers can return the mask of its tokens.
 CHAT_TEMPLATE = (
@@ -47,21 +41,16 @@ CHAT_TEMPLATE = (
     "{%- if add_generation_prompt -%}{{ '<|assistant|>\\n' }}{%- endif -%}"
 )
 
-# A line end followed by a visible character always ends a pre-token of SPLIT_PATTERN, so a text may be cut
-# there and encoded in pieces with the same tokens.
-_SAFE_CUT = re.compile(r"[\r\n](?=\S)")
-PIECE_CHARACTERS = 1 << 18  # an Encoding takes some 100 bytes a token: this bounds it to tens of MB
 
-
-def new_tokenizer() -> "Tokenizer":
-    """A byte-level BPE tokenizer that has learned nothing yet."""
+def new_tokenizer(pattern: Pattern = "cl100k", digits: int = MOST_DIGITS) -> "Tokenizer":
+    """A byte-level BPE tokenizer that has learned nothing yet; see `split_pattern` for the arguments."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.BPE())
     made: Any = tokenizer
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
+            pre_tokenizers.Split(Regex(split_pattern(pattern, digits)), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -69,10 +58,10 @@ def new_tokenizer() -> "Tokenizer":
     return tokenizer
 
 
-def companions() -> dict[str, dict[str, Any]]:
+def companions(special: Sequence[str] = SPECIAL_TOKENS) -> dict[str, dict[str, Any]]:
     """The files beside tokenizer.json that transformers reads: name to content."""
     names = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": PAD}
-    others = [token for token in SPECIAL_TOKENS if token not in names.values()]
+    others = [token for token in special if token not in names.values()]
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": int(1e30),  # the model's length counts, not the tokenizer's
@@ -113,6 +102,10 @@ class Encoder:
         """The smallest of uint16 and uint32 that holds every id."""
         return np.dtype(np.uint16 if self.vocabulary_size <= 1 << 16 else np.uint32)
 
+    def decode(self, ids: npt.NDArray[np.integer[Any]]) -> str:
+        """The text of token ids, special tokens by their names; half a character becomes U+FFFD."""
+        return self._tokenizer.decode(cast(list[int], ids.tolist()), skip_special_tokens=False)
+
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.unsignedinteger[Any]]]:
         """Token ids of each text, without any special token."""
         pieces: list[str] = []
@@ -121,8 +114,10 @@ class Encoder:
             cut = split_safely(text)
             pieces += cut
             counts.append(len(cut))
-        encodings = self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
-        ids = [np.array(e.ids, dtype=self.dtype) for e in encodings]
+        ids: list[npt.NDArray[np.unsignedinteger[Any]]] = []
+        for group in _groups(pieces):  # without offsets, which nobody needs; on as many threads as RAYON_NUM_THREADS
+            encodings = self._tokenizer.encode_batch_fast(group, add_special_tokens=False)
+            ids += [np.array(e.ids, dtype=self.dtype) for e in encodings]
         if len(ids) == len(counts):
             return ids
         found: list[npt.NDArray[np.unsignedinteger[Any]]] = []
@@ -133,15 +128,11 @@ class Encoder:
         return found
 
 
-def split_safely(text: str, size: int = PIECE_CHARACTERS) -> list[str]:
-    """Cut a long text into pieces of about `size` characters whose tokens add up to those of the whole."""
-    pieces: list[str] = []
-    start = 0
-    while len(text) - start > size:
-        cut = _SAFE_CUT.search(text, start + size - 1)
-        if cut is None:
-            break
-        pieces.append(text[start : cut.end()])
-        start = cut.end()
-    pieces.append(text[start:])
-    return pieces
+def _groups(pieces: list[str]) -> Iterator[list[str]]:
+    """The pieces in lists of about _GROUP_CHARACTERS."""
+    first = size = 0
+    for last, piece in enumerate(pieces, start=1):
+        size += len(piece)
+        if size >= _GROUP_CHARACTERS or last == len(pieces):
+            yield pieces[first:last]
+            first, size = last, 0

@@ -3,22 +3,51 @@
 import json
 import os
 import posixpath
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tokens_data import SilentReporter, story, train, write_documents
 
 from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import Layout
 from pipelines.tokens import tokenizer
-from pipelines.tokens.vocabulary import SPECIAL_TOKENS, Encoder, new_tokenizer, split_safely
+from pipelines.tokens.pretokenization import LONGEST_RUN, PIECE_CHARACTERS, Pattern, short_runs, split_safely
+from pipelines.tokens.vocabulary import SPECIAL_TOKENS, Encoder, new_tokenizer
 
-_UNTRAINED = Encoder(new_tokenizer())  # has no vocabulary: only its way to split is used
+# No vocabulary: only the way they split is used.
+_UNTRAINED: dict[Pattern, Encoder] = {"cl100k": Encoder(new_tokenizer()), "o200k": Encoder(new_tokenizer("o200k"))}
+PIECES = [
+    "a",
+    "B",
+    "é",
+    "e\u0301",
+    "1",
+    "22",
+    "²",
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "'s",
+    "'",
+    "!",
+    "?(",
+    "/",
+    ".",
+    "\u2028",
+    "\x1c",
+    "\t",
+    "中",
+    "。",
+    "👩‍👧",
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +87,51 @@ def test_special_tokens_in_page_text_stay_text(pieces: list[str]) -> None:
     assert decode(encoder, ids) == text
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.sampled_from(["a", "é", "1", "22", " ", "  ", "\n", "\r\n", "'s", "!", "\u2028", "\t", "中"])))
-def test_pieces_have_the_tokens_of_the_whole(pieces: list[str]) -> None:
-    encoder, text = _trained_once(), "".join(pieces)
-    cut = split_safely(text, 5)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(PIECES), max_size=40), st.sampled_from(["cl100k", "o200k"]))
+def test_pieces_have_the_tokens_of_the_whole(pieces: list[str], pattern: Pattern) -> None:
+    splitter = _UNTRAINED[pattern]._tokenizer.pre_tokenizer
+    text, size = "".join(pieces), 5
+    cut = split_safely(text, size)
     assert "".join(cut) == text
-    (whole,) = encoder.encode([text])
-    assert np.array_equal(whole, np.concatenate(encoder.encode(cut)))
+    assume(not any(len(piece) == 2 * size for piece in cut[:-1]))  # no safe place: cut anyhow
+    whole = [piece for piece, _ in splitter.pre_tokenize_str(text)]
+    assert [piece for part in cut for piece, _ in splitter.pre_tokenize_str(part)] == whole
 
 
-def test_digits_are_grouped_by_three_at_most() -> None:
-    splitter = _UNTRAINED._tokenizer.pre_tokenizer
-    assert [piece for piece, _ in splitter.pre_tokenize_str("1234567 x")] == ["123", "456", "7", "Ġx"]
+def test_a_run_without_any_end_is_cut_and_still_comes_back() -> None:
+    text = "é" * 300_000
+    assert all(len(piece) <= 2 * PIECE_CHARACTERS for piece in split_safely(text))
+    assert decode(_trained_once(), _trained_once().encode([text])[0]) == text
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet="ab \n=", max_size=600))
+def test_short_runs_are_the_whole_text_and_no_run_is_long(text: str) -> None:
+    pieces = list(short_runs(text))
+    assert "".join(pieces) == text
+    for piece in pieces:
+        assert not re.search(rf"\S{{{LONGEST_RUN + 1}}}|\s{{{LONGEST_RUN + 1}}}", piece)
+
+
+@pytest.mark.parametrize(
+    ("digits", "expected"), [(3, ["123", "456", "7"]), (2, ["12", "34", "56", "7"]), (1, [*"1234567"])]
+)
+@pytest.mark.parametrize("pattern", ["cl100k", "o200k"])
+def test_digits_share_a_token_only_in_groups(pattern: Pattern, digits: int, expected: list[str]) -> None:
+    splitter: Any = new_tokenizer(pattern, digits).pre_tokenizer
+    assert [piece for piece, _ in splitter.pre_tokenize_str("1234567 x")] == [*expected, "Ġx"]
+
+
+def test_patterns_cut_words_as_the_vocabularies_they_are_named_after() -> None:
+    text = "HelloWorld it's a\u0301b"
+    pieces = {
+        p: [piece for piece, _ in _UNTRAINED[p]._tokenizer.pre_tokenizer.pre_tokenize_str(text)] for p in _UNTRAINED
+    }
+    assert pieces["cl100k"] == ["HelloWorld", "Ġit", "'s", "Ġa", "Ìģb"]
+    assert pieces["o200k"] == ["Hello", "World", "Ġit's", "ĠaÌģb"]
+    with pytest.raises(ValueError, match="give 1 to 3"):
+        new_tokenizer("cl100k", 4)
 
 
 def test_the_same_text_is_the_same_version_whatever_threads_and_order(tmp_path: Path) -> None:
