@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from gristmill.cli import corpus, demo, dev, duplicates, funnel, generate
+from gristmill.cli import corpus, demo, dev, duplicates, explain, funnel, generate, mixture, trace
 from gristmill.cli import run as run_command
 from gristmill.core.errors import GristmillError, one_line
 
@@ -29,6 +29,9 @@ app.add_typer(corpus.app, name="corpus")
 app.command("run")(run_command.run)
 app.command("funnel")(funnel.funnel)
 app.command("duplicates")(duplicates.duplicates)
+app.command("explain")(explain.explain)
+app.command("trace")(trace.trace)
+app.command("mixture")(mixture.mixture)
 app.command("generate")(generate.generate)
 app.command("dev")(dev.dev)
 app.command("demo")(demo.demo)
