@@ -6,10 +6,24 @@ import dagster as dg
 
 from assets.partitions import document_partitions
 from assets.resources import Workers, stage_asset
+from assets.takedowns import TAKEDOWNS
+
+takedowns = dg.AssetSpec(
+    TAKEDOWNS,
+    description=(
+        "The patterns of takedowns.yaml that mean documents of a segment. Observed, not materialized: it changes when "
+        "a pattern is added or removed that means one of them (`gristmill takedown`), and then what is made of the "
+        "segment is stale."
+    ),
+    group_name="crawl",
+    kinds={"yaml"},
+    partitions_def=document_partitions,
+)
 
 
 @stage_asset(
     partitions_def=document_partitions,
+    deps=[dg.AssetDep(TAKEDOWNS)],
     kinds={"spark", "parquet"},
 )
 def extracted_documents(context: dg.AssetExecutionContext, workers: Workers) -> dg.MaterializeResult[Any]:

@@ -13,6 +13,7 @@ from assets import (
     pretrain,
     privacy,
     report,
+    takedown_checks,
     tokens,
 )
 from assets.jobs import asset_jobs, chains
@@ -25,7 +26,7 @@ defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
         [crawl, filters, dedup, privacy, tokens, pretrain, finetune, report], include_specs=True
     ),
-    asset_checks=dg.load_asset_checks_from_modules([checks, personal_data_checks, duplicate_checks]),
+    asset_checks=dg.load_asset_checks_from_modules([checks, personal_data_checks, duplicate_checks, takedown_checks]),
     jobs=[*asset_jobs, *chains],
     schedules=[weekly_crawl_schedule],
     sensors=[inbox_sensor, compared_corpora_sensor],

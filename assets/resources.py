@@ -17,6 +17,7 @@ from assets.listener import listener
 from assets.metadata import empty_metadata, loss_picture, partition_metadata, report_metadata
 from assets.partitions import existing
 from assets.pipes import run_hosted, run_worker
+from assets.takedowns import TAKEDOWNS, as_committed, takedown_changes
 from assets.versions import EMPTY, RECORDED, inputs_of, materialization, single_version
 from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import REPORT_NAME, Layout, Partition
@@ -85,7 +86,9 @@ class Workers(dg.ConfigurableResource[Any]):
         real, empty = _existing(layout, list(keys))
         if row.kind == "cluster":  # observed before the step reads it: else the clusters would look stale at once
             self._observe(context, layout, {p.corpus: self._scope_of(context, layout, row, p.corpus) for p in real})
-        inputs = inputs_of(context, [COMPARED])
+        if not row.reads:
+            self._observe_takedowns(context, layout)
+        inputs = inputs_of(context, [COMPARED, TAKEDOWNS])
         for p in empty:
             context.log_event(materialization(context, keys[p.key], EMPTY, inputs, empty_metadata(p)))
         if not real:
@@ -96,6 +99,9 @@ class Workers(dg.ConfigurableResource[Any]):
         result = self._run(context, ["pipelines.worker", row.name], self._master_arguments, words)
         reused = frozenset(result.get("reused", ()))
         reports = {p.key: layout.require_report(row.name, p) | {"is_reused": p.key in reused} for p in real}
+        if not row.reads:  # the file may have changed while the crawl was read, and the end is what counts
+            inputs = as_committed(inputs, reports)
+            self._observe_takedowns(context, layout)
         for p in real:
             report = reports[p.key]
             metadata = partition_metadata(layout, row, p, report)
@@ -105,6 +111,15 @@ class Workers(dg.ConfigurableResource[Any]):
             self._observe(context, layout)
         listener().finished(row.name, reports)
         return dg.MaterializeResult(metadata=RECORDED)
+
+    @staticmethod
+    def _observe_takedowns(context: dg.AssetExecutionContext, layout: Layout) -> None:
+        try:
+            found = takedown_changes(context.instance, layout)
+        except GristmillError as error:
+            raise dg.Failure(one_line(error), allow_retries=False) from None
+        for observation in found:
+            context.log_event(observation)
 
     @staticmethod
     def _observe(context: dg.AssetExecutionContext, layout: Layout, scopes: Mapping[str, Scope] | None = None) -> None:

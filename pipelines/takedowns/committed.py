@@ -17,6 +17,7 @@ from pipelines.takedowns.file import load
 from pipelines.takedowns.matching import COLUMNS, REASON, Takedowns
 
 SOURCE = STAGES[0].name  # where documents are taken down: all others are made from it
+DOCUMENT_STAGES = tuple(stage.name for stage in STAGES if stage.kind == "map" and stage.name != "minhash_signatures")
 _BATCH_ROWS = 1 << 16
 
 
@@ -102,28 +103,40 @@ def standings(layout: Layout, takedowns: Takedowns | None = None) -> dict[Partit
     return found
 
 
-def taken_down(layout: Layout, takedowns: Takedowns) -> dict[Partition, set[str]]:
-    """The doc_ids of all documents that are taken down, or will be when the stale partitions are made again.
+def pending(layout: Layout, takedowns: Takedowns) -> dict[Partition, set[str]]:
+    """The doc_ids of documents that are meant and still there, by segment.
 
-    What was taken out already is told by its quarantine rows. A segment without extracted_documents is looked up
-    where its documents lie.
+    They are looked for in extracted_documents, and for a segment that has none (a rebuild was killed, or the folder
+    was removed) where its documents lie.
     """
     found: dict[Partition, set[str]] = {}
-    rooms = [stage.name for stage in STAGES if stage.kind == "map" and stage.name != "minhash_signatures"]
-    for asset in rooms:
+    if not takedowns:
+        return found
+    for asset in DOCUMENT_STAGES:
         for partition in layout.committed(asset):
             if partition in found or partition.segment is None:
                 continue
-            ids: set[str] = set()
+            found[partition] = set()
+            report = layout.report(asset, partition) or {}
+            if asset == SOURCE and not standing(layout, partition, report, takedowns).documents:
+                continue
             for part in layout.parts(layout.partition_dir(asset, partition)):
-                ids.update(doc_id for some, _ in meant(layout, part, takedowns) for doc_id in some)
-            found[partition] = ids
+                found[partition].update(doc_id for some, _ in meant(layout, part, takedowns) for doc_id in some)
+    return {partition: ids for partition, ids in found.items() if ids}
+
+
+def taken_down(layout: Layout, takedowns: Takedowns) -> dict[Partition, set[str]]:
+    """The doc_ids of all documents that are taken down, or will be when the stale partitions are made again.
+
+    What was taken out already is told by its quarantine rows.
+    """
+    found = pending(layout, takedowns)
     said = {redacted(pattern.pattern) for pattern in takedowns.patterns}
-    for partition in layout.committed(SOURCE):
+    for partition in layout.committed(SOURCE) if takedowns else ():
         report = layout.report(SOURCE, partition) or {}
         if set(report.get("takedowns", ())) & set(takedowns.by_key):
             for part in layout.parts(layout.quarantine_dir(SOURCE, partition)):
-                found[partition].update(_taken_out(layout, part, said))
+                found.setdefault(partition, set()).update(_taken_out(layout, part, said))
     return {partition: ids for partition, ids in found.items() if ids}
 
 

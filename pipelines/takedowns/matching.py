@@ -82,7 +82,7 @@ class Takedowns:
         found: npt.NDArray[np.int64] = np.full(rows.num_rows, _NONE, np.int64)
         if not self.patterns or not rows.num_rows:
             return found
-        columns = {name: _whole(rows.column(name)) for name in COLUMNS}
+        columns = {name: _whole(rows, name) for name in COLUMNS}
         if self._ids:
             known = pc.is_in(columns["doc_id"], pa.array(list(self._ids), pa.string()))
             for row in _true(known):
@@ -139,7 +139,14 @@ def _lower(found: npt.NDArray[np.int64], row: int, number: int) -> None:
         found[row] = number
 
 
-def _whole(column: Any) -> Any:
+def _whole(rows: "pa.RecordBatch | pa.Table", name: str) -> Any:
+    """A column in one piece; hosts are told from addresses where documents come without."""
+    if name not in rows.schema.names:
+        if name != "host" or "url" not in rows.schema.names:
+            return pa.nulls(rows.num_rows, pa.string())
+        urls = rows.column("url").to_pylist()
+        return pa.array([host_of(url) if url else None for url in urls], pa.string())
+    column: Any = rows.column(name)
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return whole.cast(pa.string())
 
