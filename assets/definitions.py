@@ -9,6 +9,7 @@ from assets import (
     duplicate_checks,
     filters,
     finetune,
+    mixture_checks,
     personal_data_checks,
     pretrain,
     privacy,
@@ -26,7 +27,9 @@ defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
         [crawl, filters, dedup, privacy, tokens, pretrain, finetune, report], include_specs=True
     ),
-    asset_checks=dg.load_asset_checks_from_modules([checks, personal_data_checks, duplicate_checks, takedown_checks]),
+    asset_checks=dg.load_asset_checks_from_modules(
+        [checks, personal_data_checks, duplicate_checks, takedown_checks, mixture_checks]
+    ),
     jobs=[*asset_jobs, *chains],
     schedules=[weekly_crawl_schedule],
     sensors=[inbox_sensor, compared_corpora_sensor],

@@ -93,6 +93,22 @@ def report_metadata(report: Mapping[str, Any], folder: str) -> Metadata:
     found = numbers(report) | {k: dg.MetadataValue.json(_finite(v)) for k, v in nested.items()}
     found["settings"] = dg.MetadataValue.json(report.get("settings", {}))
     found["folder"] = dg.MetadataValue.path(folder)
+    return found | (mixture_metadata(report) if report.get("stage") == "training_mixture" else {})
+
+
+def mixture_metadata(report: Mapping[str, Any]) -> Metadata:
+    """The mixture as LLaMA's Table 1 shows one, and as a picture."""
+    from pipelines.report.mixture_plot import mixture_plot
+
+    found: Metadata = {"table": dg.MetadataValue.md(str(report.get("table", "")))}
+    rows = cast(list[dict[str, Any]], report.get("corpora") or [])
+    if rows and all("token_proportion" in row for row in rows):
+        found["mixture"] = picture(mixture_plot(rows), "mixture")
+        found |= {f"proportion/{row['source']}": row["token_proportion"] for row in rows[:MOST_TALLIES]}
+        found |= {f"epochs/{row['source']}": row["epochs"] for row in rows[:MOST_TALLIES]}
+    warnings = cast(list[str], report.get("warnings") or [])
+    if warnings:
+        found["warnings"] = dg.MetadataValue.text("; ".join(warnings))
     return found
 
 
