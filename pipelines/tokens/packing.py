@@ -3,18 +3,19 @@
 Nothing is dropped: a document longer than a row goes on in the next one, each document ends with one
 end-of-text token, and only the last row of a segment is filled up with padding. A span is a run of tokens of
 one document in one row; every token that is not padding lies in exactly one span, the end-of-text token in
-its document's last.
+its document's last. For the other way to pack see `best_fit.py`.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
+Packing = Literal["concatenate", "best_fit"]
 
 SPAN_SCHEMA = pa.schema(
     [
@@ -37,7 +38,21 @@ class PackedShard:
     spans: list[pa.RecordBatch]  # SPAN_SCHEMA
 
 
-class Packer:
+class Packer(Protocol):
+    """Packs one split of a segment into shards."""
+
+    documents_cut: int  # so far: documents that lie in more than one row
+
+    def add(self, doc_ids: Sequence[str], documents: Sequence[Tokens]) -> Iterator[PackedShard]:
+        """Take documents; yields each shard that becomes full, before its memory is used again."""
+        ...
+
+    def finish(self) -> Iterator[PackedShard]:
+        """What is left."""
+        ...
+
+
+class Concatenation:
     """Packs one split of a segment into shards of at most `sequences` rows; its memory is one shard.
 
     Args:
@@ -53,6 +68,7 @@ class Packer:
         self._buffer: Tokens = np.empty(sequence_length * sequences, dtype=dtype)  # untouched pages cost nothing
         self._filled = 0
         self._spans: list[pa.RecordBatch] = []
+        self.documents_cut = 0
 
     def add(self, doc_ids: Sequence[str], documents: Sequence[Tokens]) -> Iterator[PackedShard]:
         """Append documents; yields each shard that becomes full, before the buffer is used again."""
@@ -65,6 +81,8 @@ class Packer:
             flat[end - 1 - len(document) : end - 1] = document
         flat[ends - 1] = self._eot_id
         begins = ends - lengths
+        at = begins + self._filled  # the buffer begins and ends with a row, wherever a shard ends
+        self.documents_cut += int(np.count_nonzero(at // self._length != (at + lengths - 1) // self._length))
         done = 0
         while done < len(flat):
             take = min(len(flat) - done, len(self._buffer) - self._filled)
