@@ -1,38 +1,36 @@
-"""The text a tokenizer is trained on: a share of the documents chosen by their ids, streamed."""
+"""The text a tokenizer is trained on: of each corpus a share of the documents, chosen by their ids, streamed."""
 
-import hashlib
-import re
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from pipelines.damage import reading
 from pipelines.segments import live_segments
+from pipelines.tokens.pretokenization import short_runs
+from pipelines.tokens.tokenizer_heldout import HeldoutDocuments, hash_fraction
+
+__all__ = ["Drawn", "Sample", "choose_partitions", "documents", "hash_fraction"]
 
 _BATCH_ROWS = 256
-# A run of characters without a space longer than this is a line of base64, a URL or unspaced script. As one
-# pre-token it would make every merge in it cost its length, so training sees it in pieces.
-_LONGEST_RUN = 128
-_LONG_RUN = re.compile(rf"(\S{{{_LONGEST_RUN}}})(?=\S)")
-
-
-def hash_fraction(purpose: str, doc_id: str) -> float:
-    """A number in [0, 1) that depends on the document alone, and is independent between purposes."""
-    digest = hashlib.blake2b(f"{purpose}:{doc_id}".encode(), digest_size=8).digest()
-    return (int.from_bytes(digest) >> 11) / (1 << 53)
 
 
 def documents(layout: Layout, folder: str) -> Iterator[tuple[list[str], list[str]]]:
     """Batches of (doc_ids, texts) of the Parquet parts in a segment's folder, in the order they lie."""
+    for batch in _batches(layout, folder, ("doc_id", "text")):
+        ids = cast(list[str], batch.column("doc_id").to_pylist())
+        texts = cast(list[str | None], batch.column("text").to_pylist())
+        yield ids, [text or "" for text in texts]
+
+
+def _batches(layout: Layout, folder: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     for path in layout.parts(folder):
         with reading(path), layout.fs.open(path, "rb") as file:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS, columns=["doc_id", "text"]):
-                ids = cast(list[str], batch.column("doc_id").to_pylist())
-                texts = cast(list[str | None], batch.column("text").to_pylist())
-                yield ids, [text or "" for text in texts]
+            yield from pq.ParquetFile(cast(Any, file)).iter_batches(batch_size=_BATCH_ROWS, columns=list(columns))
 
 
 def choose_partitions(layout: Layout, corpora: Sequence[str]) -> list[Partition]:
@@ -55,30 +53,78 @@ def choose_partitions(layout: Layout, corpora: Sequence[str]) -> list[Partition]
     return [p for p in committed if not corpora or p.corpus in corpora]
 
 
+@dataclass
+class Drawn:
+    """What a sample holds of one corpus."""
+
+    documents: int = 0
+    bytes: int = 0
+
+
 class Sample:
-    """Iterates over the texts to train on and counts them; each pass gives the same texts.
+    """Iterates over the texts to train on, counts them, and keeps documents aside to measure on.
+
+    Which documents are drawn depends on their ids, their corpus's share and nothing else: not on the order of
+    segments, and not on what other documents there are.
 
     Args:
         layout: the root.
         partitions: what to draw from; their order changes the order of texts only.
-        share: of the documents, 0 to 1.
+        shares: corpus to the share of its documents, 0 to 1.
+        document_bytes: of a longer document, about so many bytes are taken from its beginning.
+        heldout: what is kept aside; its documents are never drawn.
+        familiar: some of the drawn documents, for languages that have none aside.
     """
 
-    def __init__(self, layout: Layout, partitions: Sequence[Partition], share: float) -> None:
-        self._layout, self._partitions, self._share = layout, partitions, share
-        self.documents = 0
-        self.bytes = 0
+    def __init__(
+        self,
+        layout: Layout,
+        partitions: Sequence[Partition],
+        shares: Mapping[str, float],
+        document_bytes: int,
+        heldout: HeldoutDocuments,
+        familiar: HeldoutDocuments,
+    ) -> None:
+        self._layout, self._partitions, self._shares = layout, partitions, shares
+        self._document_bytes = document_bytes
+        self.heldout, self.familiar = heldout, familiar
+        self.drawn = {corpus: Drawn() for corpus in shares}
 
-    def __iter__(self) -> Iterator[str]:
-        for text in self.texts():
-            self.documents += 1
-            self.bytes += len(text.encode())
-            yield _LONG_RUN.sub(r"\1\n", text)
+    @property
+    def documents(self) -> int:
+        """Drawn so far."""
+        return sum(drawn.documents for drawn in self.drawn.values())
 
-    def texts(self) -> Iterator[str]:
-        """The chosen texts as they are."""
+    @property
+    def bytes(self) -> int:
+        """Drawn so far."""
+        return sum(drawn.bytes for drawn in self.drawn.values())
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Each drawn text, in pieces that have no long run (`short_runs`)."""
         for partition in self._partitions:
-            for ids, texts in documents(self._layout, self._layout.partition_dir("clean_documents", partition)):
-                for doc_id, text in zip(ids, texts, strict=True):
-                    if self._share >= 1 or hash_fraction("tokenizer", doc_id) < self._share:
-                        yield text
+            share, drawn = self._shares[partition.corpus], self.drawn[partition.corpus]
+            folder = self._layout.partition_dir("clean_documents", partition)
+            for batch in _batches(self._layout, folder, ("doc_id", "text", "language")):
+                for row in cast(list[dict[str, str | None]], batch.to_pylist()):
+                    doc_id, text = row["doc_id"] or "", row["text"] or ""
+                    is_heldout = self.heldout.wants(doc_id)
+                    if not is_heldout and share < 1 and hash_fraction("tokenizer", doc_id) >= share:
+                        continue
+                    text, size = _beginning(text, self._document_bytes)
+                    kept = self.heldout if is_heldout else self.familiar
+                    kept.add(doc_id, row.get("language") or "", text, size)
+                    if is_heldout:
+                        continue
+                    drawn.documents += 1
+                    drawn.bytes += size
+                    yield list(short_runs(text))
+
+
+def _beginning(text: str, most: int) -> tuple[str, int]:
+    """The text, or the first `most` bytes of it in whole characters, and how many bytes that is."""
+    data = text.encode()
+    if len(data) <= most:
+        return text, len(data)
+    text = data[:most].decode(errors="ignore")
+    return text, len(text.encode())

@@ -46,8 +46,10 @@ def doc_id(corpus: str, number: int) -> str:
     return hashlib.blake2b(f"{corpus} {number}".encode(), digest_size=16).hexdigest()
 
 
-def write_documents(layout: Layout, corpus: str, segment: str, parts: Sequence[Sequence[str]]) -> Partition:
-    """A committed partition of clean_documents; document ids are numbered over the segment."""
+def write_documents(
+    layout: Layout, corpus: str, segment: str, parts: Sequence[Sequence[str]], *, ids: str = "", language: str = "en"
+) -> Partition:
+    """A committed partition of clean_documents; document ids are numbered over the segment, or over `ids`."""
     partition = Partition(corpus, segment)
     folder = layout.partition_dir("clean_documents", partition)
     shutil.rmtree(folder, ignore_errors=True)
@@ -56,7 +58,8 @@ def write_documents(layout: Layout, corpus: str, segment: str, parts: Sequence[S
     for index, texts in enumerate(parts):
         rows: list[dict[str, Any]] = []
         for text in texts:
-            rows.append({"doc_id": doc_id(f"{corpus}{segment}", number), "text": text, "corpus": corpus})
+            name = doc_id(ids or f"{corpus}{segment}", number)
+            rows.append({"doc_id": name, "text": text, "corpus": corpus, "language": language})
             number += 1
         writer = PartWriter(layout, posixpath.join(folder, f"part-{index:05d}.parquet"))
         writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENT_SCHEMA))
@@ -69,7 +72,8 @@ def write_documents(layout: Layout, corpus: str, segment: str, parts: Sequence[S
 
 
 def train(layout: Layout, **settings: Any) -> dict[str, Any]:
-    return tokenizer.run(layout, tokenizer.Settings(**({"vocabulary_size": 320} | settings)), SilentReporter())
+    asked = {"vocabulary_size": 320, "compare_with": ()} | settings
+    return tokenizer.run(layout, tokenizer.Settings(**asked), SilentReporter())
 
 
 def pack(layout: Layout, partition: Partition, **settings: Any) -> PartResult:
