@@ -3,7 +3,7 @@
 tokens: 2e9
 corpora:
   books:   {proportion: 0.2, max_epochs: 4}
-  debdocs: {epochs: 2, buckets: {"seen 2-9 times": 3, "seen 10+ times": 5}}
+  debdocs: {epochs: 2, buckets: {seen-2-to-9: 3, seen-10-or-more: 5}}
   "*":     {}
 """
 

@@ -1,13 +1,14 @@
 """The token shards a mixture can be made of: their manifests, checked against each other and against the files."""
 
 import posixpath
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import Layout, Partition
 from pipelines.segments import live_segments
+from pipelines.tokens.buckets import OTHER
 from pipelines.tokens.files import MANIFEST_NAME, SPLITS
 from pipelines.tokens.mixture_groups import Source
 from pipelines.tokens.pass_size import Stock
@@ -83,6 +84,7 @@ def load_shards(layout: Layout, corpora: Collection[str]) -> Shards:
     disk: dict[Source, int] = {}
     buckets: dict[str, tuple[str, ...]] = {}
     inputs: dict[str, str] = {}
+    sortings: dict[str, tuple[Partition, Mapping[str, Any]]] = {}  # corpus to how its documents went to buckets
     first: tuple[Partition, Mapping[str, Any]] | None = None
     in_force = layout.latest(layout.join("tokenizer"))
     for partition in live_segments(layout, "token_shards"):
@@ -90,11 +92,16 @@ def load_shards(layout: Layout, corpora: Collection[str]) -> Shards:
             continue
         report = layout.require_report("token_shards", partition)
         inputs[f"token_shards {partition.key}"] = str(report["fingerprint"])
-        facts, found = _read(layout, partition)
+        facts, found, sorting = _read(layout, partition)
         first = first or (partition, facts)
         _refuse_others(partition, facts, in_force[0] if in_force else None, *first)
-        named = cast(Mapping[str, Any], report.get("settings") or {}).get("buckets") or {}
-        seen = [*_names(named), *(e["bucket"] for e, _ in found if e["bucket"])]
+        before = sortings.setdefault(partition.corpus, (partition, sorting))
+        if before[1] != sorting:
+            raise SettingsError(
+                f"token_shards {partition.key} are sorted into buckets otherwise than those of {before[0].key}: "
+                f"{_REMAKE.format(corpus=partition.corpus)} for all segments with the same settings"
+            )
+        seen = [*_bucket_names(sorting), *(e["bucket"] for e, _ in found if e["bucket"])]
         buckets[partition.corpus] = tuple(dict.fromkeys([*buckets.get(partition.corpus, ()), *seen]))
         for entry, size in found:
             entries.append(entry)
@@ -104,22 +111,27 @@ def load_shards(layout: Layout, corpora: Collection[str]) -> Shards:
     return Shards(first[1] if first else {}, tuple(entries), disk, buckets, inputs)
 
 
-def _names(buckets: object) -> list[str]:
-    """The names that the setting `token_shards.buckets` gives, where it gives any."""
-    if not isinstance(buckets, Mapping):
-        return []
-    inner = cast(Mapping[str, object], buckets).get("names", buckets)
-    return [str(name) for name in cast(Iterable[object], inner)] if isinstance(inner, Mapping | list | tuple) else []
+def _bucket_names(sorting: Mapping[str, Any]) -> list[str]:
+    """The buckets that token_shards was told to make; some may be empty."""
+    named = [str(name) for name in sorting["buckets"]]
+    return [*named, OTHER] if named else []
 
 
-def _read(layout: Layout, partition: Partition) -> tuple[Mapping[str, Any], list[tuple[dict[str, Any], int]]]:
-    """Facts of a segment and its shards, each with its bytes; sizes and sums are checked, contents are not read."""
+def _read(
+    layout: Layout, partition: Partition
+) -> tuple[Mapping[str, Any], list[tuple[dict[str, Any], int]], Mapping[str, Any]]:
+    """Facts of a segment, its shards with their bytes, and how its documents were sorted into buckets.
+
+    Sizes and sums are checked, contents are not read.
+    """
     folder = layout.partition_dir("token_shards", partition)
     manifest = layout.read_json(posixpath.join(folder, MANIFEST_NAME))
     if manifest is None:
         raise _damaged(partition, f"no {MANIFEST_NAME}")
     try:
         facts = {name: manifest[name] for name in FACTS}
+        settings = manifest.get("settings", {})  # older manifests have none, and no buckets
+        sorting = {"bucket_by": settings.get("bucket_by", ""), "buckets": dict(settings.get("buckets", {}))}
         found: list[tuple[dict[str, Any], int]] = []
         sizes = _sizes(layout, folder)
         base = layout.join("")
@@ -154,7 +166,7 @@ def _read(layout: Layout, partition: Partition) -> tuple[Mapping[str, Any], list
                     raise _damaged(partition, f"{count} of split {split} that are not the sum over its shards")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(partition, f"a {MANIFEST_NAME} that is none ({type(error).__name__}: {error})") from None
-    return facts, found
+    return facts, found, sorting
 
 
 def _sizes(layout: Layout, folder: str) -> dict[str, int]:

@@ -146,6 +146,19 @@ def test_a_bucket_that_is_none_is_refused(bucketed: Layout) -> None:
         mix(bucketed, corpora={"a": {"buckets": {"good": 2}}})
 
 
+def test_buckets_that_are_empty_are_no_mistake_and_others_are(layout: Layout) -> None:
+    make_corpora(layout, {"b": 80}, shard_mb=0.001)
+    sorting = {"bucket_by": "cluster_size", "buckets": {RARE: {"below": 2}, OFTEN: {"from": 10}}}
+    edit_manifest(layout, "b", lambda m: m.update(settings=sorting))
+    with pytest.raises(SettingsError, match=r"b\|00001 are sorted into buckets otherwise than those of b\|00000"):
+        mix(layout)
+    edit_manifest(layout, "b", lambda m: m.update(settings=sorting), segment="00001")
+    for segment in ("00000", "00001"):
+        edit_manifest(layout, "b", lambda m: [s.update(bucket=RARE) for s in m["splits"]["train"]["shards"]], segment)
+    mix(layout, corpora={"b": {"buckets": {OFTEN: 3, "other": 2}}})
+    assert set(by_source(layout)) == {f"b/{RARE}"}
+
+
 def test_shards_that_do_not_go_together_are_refused(layout: Layout) -> None:
     make_corpora(layout, {"a": 60}, segments=1)
     other = write_documents(layout, "b", "00000", [[story(i) for i in range(60)]])
