@@ -12,7 +12,7 @@ from gristmill.core.errors import CorpusError
 from gristmill.core.layout import Layout, Partition
 from pipelines.crawl.removal import Holdings, remove_data, remove_registration
 
-_UNFINISHED = (
+UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -58,7 +58,7 @@ def refuse_while_read(instance: dg.DagsterInstance, corpus: str) -> None:
     Raises:
         CorpusError: it names the run.
     """
-    for run in instance.get_runs(dg.RunsFilter(statuses=list(_UNFINISHED))):
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
         if _may_read(run, corpus):
             raise CorpusError(
                 f"corpus {corpus}: run {run.run_id[:8]} of {run.job_name} is {run.status.value.lower()} and may read "

@@ -98,9 +98,9 @@ def _unfinished(layout: Layout, standing: dict[Partition, Standing]) -> dict[Par
     corpora = set(clustered_with(layout, {p.corpus for p in own})) if own else set[str]()
     found: dict[Partition, tuple[str, ...]] = {}
     for partition, stands in standing.items():
-        if not stands.is_stale and partition.corpus in corpora and (late := behind(layout, partition)):
-            if partition in own or SEGMENT_STAGES.index(late[0]) > SEGMENT_STAGES.index("minhash_signatures"):
-                found[partition] = late
+        late = behind(layout, partition) if partition.corpus in corpora and not stands.is_stale else ()
+        if late and (partition in own or SEGMENT_STAGES.index(late[0]) > SEGMENT_STAGES.index("minhash_signatures")):
+            found[partition] = late
     return found
 
 
@@ -162,3 +162,30 @@ def _duplicates(layout: Layout, partition: Partition) -> Iterator[dict[str, list
             table = pq.read_table(file, columns=list(_COLUMNS))
         if table.num_rows and not pc.all(pc.is_null(table.column("doc_id"))).as_py():
             yield {name: table.column(name).to_pylist() for name in _COLUMNS}
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A tokenizer whose merges may come of documents that are taken down."""
+
+    version: str
+    documents: int  # at most
+
+
+def tokenizer_learnt(layout: Layout, found: Consequences) -> Learnt | None:
+    """The tokenizer in force, where it was trained while what is taken down was there; None where it was not.
+
+    A tokenizer holds no text, only frequent pieces of words. It is kept: another one makes the shards of every corpus
+    out of date.
+    """
+    latest = layout.latest(layout.join("tokenizer"))
+    if latest is None:
+        return None
+    version, report = latest
+    count = 0
+    for partition, ids in found.documents.items():
+        made = str((layout.report(SOURCE, partition) or {}).get("created_at", ""))
+        is_later = partition in found.pending or made > str(report.get("created_at", ""))
+        if partition.corpus in report.get("corpora", ()) and is_later:
+            count += len(ids)
+    return Learnt(version, count) if count else None
