@@ -178,7 +178,7 @@ def _run_phases(
         if phase.grid == "none":
             release_host()  # training needs the memory that Spark holds
         if chosen:
-            _run_phase(instance, phase, chosen, corpus, config, tags or {})
+            run_phase(instance, phase, chosen, corpus, config, tags or {})
 
 
 def _usable_tokenizer(layout: Layout, settings_file: str | None) -> str | None:
@@ -190,7 +190,7 @@ def _usable_tokenizer(layout: Layout, settings_file: str | None) -> str | None:
     return latest[0] if latest[1].get("settings") == to_plain(settings) else None
 
 
-def _run_phase(
+def run_phase(
     instance: dg.DagsterInstance,
     phase: Phase,
     chosen: Sequence[str],
@@ -198,6 +198,12 @@ def _run_phase(
     config: dict[str, Any],
     tags: Mapping[str, str],
 ) -> None:
+    """Run the assets `chosen` of one phase over the segments that `corpus` has, as one Dagster run.
+
+    Raises:
+        GristmillError: a worker failed or a blocking check did.
+        KeyboardInterrupt: the user stopped it.
+    """
     loggers = {"console": {"config": {"log_level": "CRITICAL"}}}  # the listener speaks to the terminal
     me = psutil.Process()
     result = _definitions().resolve_job_def(phase.job).execute_in_process(
