@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from gristmill.cli import corpus, demo, dev, duplicates, explain, funnel, generate, mixture, trace
+from gristmill.cli import corpus, demo, dev, duplicates, explain, funnel, generate, mixture, takedown, trace
 from gristmill.cli import run as run_command
 from gristmill.core.errors import GristmillError, one_line
 
@@ -33,6 +33,7 @@ app.command("explain")(explain.explain)
 app.command("trace")(trace.trace)
 app.command("mixture")(mixture.mixture)
 app.command("generate")(generate.generate)
+app.add_typer(takedown.app, name="takedown")
 app.command("dev")(dev.dev)
 app.command("demo")(demo.demo)
 
