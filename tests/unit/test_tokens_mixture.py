@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokens_data import SilentReporter, make_corpora, mix, pack, story, train, write_documents
+from tokens_data import SilentReporter, doc_id, make_corpora, mix, pack, story, train, write_documents
 
 from gristmill.core.errors import GristmillError, MissingDataError, SettingsError
 from gristmill.core.layout import Layout, Partition
@@ -74,7 +74,8 @@ def test_the_file_is_what_training_reads(layout: Layout) -> None:
         assert all(Path(layout.join(s["spans"]["path"])).is_file() for s in shards)
     assert found["sequences_per_pass"] == sum(c["draws"] for c in found["corpora"]) == read_mixture(layout).sequences
     assert [row["corpus"] for row in found["heldout"]] == ["a", "b"]
-    assert "| a | 67.00% | 1.00 | 24,240 | 24,240 |" in report["table"]
+    a = found["corpora"][0]
+    assert f"| a | {a['token_proportion']:.2%} | 1.00 | {a['tokens']:,} | {a['tokens']:,} |" in report["table"]
     assert "| all | 100.00% | 1.00 |" in report["table"]
     assert report["one_pass"].startswith(f"One pass: {found['sequences_per_pass']:,} sequences of 32")
     assert report["fingerprint"] == found["fingerprint"]
@@ -113,6 +114,18 @@ def test_a_bucket_is_a_source(bucketed: Layout) -> None:
     entries = [s for s in written(bucketed)["shards"] if s["corpus"] == "b" and s["split"] == "train"]
     assert {s["bucket"] for s in entries} == {RARE, OFTEN}
     assert {s["bucket"] for s in written(bucketed)["shards"] if s["split"] == "heldout"} == {""}
+
+
+def test_buckets_as_they_are_packed(layout: Layout) -> None:
+    make_corpora(layout, {"a": 60}, segments=1)
+    partition = write_documents(layout, "b", "00000", [[story(i) for i in range(60)]])
+    good = {"values": [doc_id("b00000", number) for number in range(20)]}
+    pack(layout, partition, bucket_by="doc_id", buckets={"good": good}, packing="best_fit")
+    mix(layout, corpora={"*": {}, "b": {"buckets": {"good": 3}}})
+    found = by_source(layout)
+    assert {name: row["epochs"] for name, row in found.items()} == {"a": 1, "b/good": 3, "b/other": 1}
+    assert found["b/good"]["draws"] == 3 * found["b/good"]["sequences"]
+    assert [share.name for share in read_mixture(layout).corpora] == list(found)
 
 
 def test_epochs_by_bucket_hold_where_the_corpus_says_nothing(bucketed: Layout) -> None:
