@@ -72,7 +72,7 @@ def write_documents(
 
 
 def train(layout: Layout, **settings: Any) -> dict[str, Any]:
-    asked = {"vocabulary_size": 320, "compare_with": ()} | settings
+    asked = {"vocabulary_size": 320, "reserved_tokens": 0, "heldout_fraction": 0, "compare_with": ()} | settings
     return tokenizer.run(layout, tokenizer.Settings(**asked), SilentReporter())
 
 
