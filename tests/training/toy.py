@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gristmill.core.layout import Layout
 from pipelines.tokens.vocabulary import EOT_ID, PAD_ID, SPECIAL_TOKENS, companions, new_tokenizer
@@ -88,7 +89,25 @@ def _write_shard(layout: Layout, version: str, split: str, rows: np.ndarray) -> 
         "sequences": len(rows),
         "tokens": int(rows.size),
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "spans": _write_spans(layout, split, rows),
     }
+
+
+def _write_spans(layout: Layout, split: str, rows: np.ndarray) -> dict[str, object]:
+    """Spans that give each row a document of its own: where documents end matters to no test of training."""
+    path = f"token_shards/corpus=toy/segment=00000/spans-{split}-00000.parquet"
+    table = pa.table(
+        {
+            "sequence": pa.array(range(len(rows)), pa.int64()),
+            "start": pa.array([0] * len(rows), pa.int32()),
+            "length": pa.array([rows.shape[1]] * len(rows), pa.int32()),
+            "doc_id": [f"{split}-{row}" for row in range(len(rows))],
+            "doc_offset": pa.array([0] * len(rows), pa.int64()),
+        }
+    )
+    pq.write_table(table, layout.join(path))
+    digest = hashlib.sha256(Path(layout.join(path)).read_bytes()).hexdigest()
+    return {"path": path, "rows": len(rows), "sha256": digest}
 
 
 TINY = {"layers": 2, "hidden": 32, "heads": 2, "ffn": 64, "global_batch_size": 4, "learning_rate": 5e-3}
