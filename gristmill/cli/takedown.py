@@ -117,10 +117,8 @@ def list_patterns(home: HomeOption = None, is_json: JsonOption = False) -> None:
         out.print("nothing is taken down")
         return
     shown = table("pattern", "kind", "added", "#still there", "note")
-    for row in rows:
-        added = (row["added_at"] or "")[:10]
-        note = plain(row["note"] or "")
-        shown.add_row(plain(row["pattern"]), row["kind"], plain(added), f"{row['documents_to_take_down']:,}", note)
+    for p in takedowns.patterns:
+        shown.add_row(plain(p.written), p.kind, plain(p.added_at[:10]), f"{waiting[p.key]:,}", plain(p.note))
     out.print(shown)
 
 

@@ -106,7 +106,7 @@ class Takedowns:
     def _of_host(self, host: str) -> int | None:
         key = host_key(host)
         labels = key.split(".")
-        if ":" in key or (labels[-1].isdigit() and len(labels) == 4):  # an IP address has no subdomains
+        if ":" in key or labels[-1].isdigit():  # an IP address has no subdomains
             return self._hosts.get(key)
         return _least(*(self._hosts.get(".".join(labels[n:])) for n in range(len(labels))))
 
