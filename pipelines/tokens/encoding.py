@@ -76,24 +76,15 @@ class TextEncoder:
     def _encode_pieces(self, pieces: Sequence[str]) -> list[bytes]:
         cut = [self._chunks(piece) for piece in pieces]
         table = self._table
-        missing = sorted(set[str]().union(*cut).difference(table))
-        if not missing:
-            return [b"".join(map(table.__getitem__, chunks)) for chunks in cut]
-        encoded = (ids.tobytes() for ids in self._encoder.encode(missing))
-        lookup = _Lookup(zip(missing, encoded, strict=True))
-        lookup.behind = table
-        if len(table) < _TABLE_CHUNKS:
-            table.update((chunk, ids) for chunk, ids in lookup.items() if len(chunk) <= _KEPT_CHARACTERS)
-        return [b"".join(map(lookup.__getitem__, chunks)) for chunks in cut]
-
-
-class _Lookup(dict[str, bytes]):
-    """What was encoded just now, and behind it the table."""
-
-    behind: dict[str, bytes]
-
-    def __missing__(self, chunk: str) -> bytes:
-        return self.behind[chunk]
+        missing = list(set[str]().union(*cut).difference(table))
+        is_full = len(table) >= _TABLE_CHUNKS
+        for chunk, ids in zip(missing, self._encoder.encode(missing), strict=True):
+            table[chunk] = ids.tobytes()
+        found = [b"".join(map(table.__getitem__, chunks)) for chunks in cut]
+        for chunk in missing:
+            if is_full or len(chunk) > _KEPT_CHARACTERS:
+                del table[chunk]
+        return found
 
 
 def is_cuttable(definition: Mapping[str, Any]) -> bool:
