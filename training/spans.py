@@ -133,7 +133,7 @@ def spans_of_rows(layout: Layout, path: str, rows: Collection[int]) -> list[Span
         statistics: Any = parquet.metadata.row_group(group).column(0).statistics
         if statistics is not None and statistics.has_min_max and (statistics.min > high or statistics.max < low):
             continue
-        table = parquet.read_row_group(group, list(COLUMNS))
+        table = parquet.read_row_group(group, list(COLUMNS), use_threads=False)
         found += _spans(table.filter(pc.is_in(table.column("sequence"), wanted)))
     return sorted(found)
 
@@ -147,9 +147,9 @@ def spans_of_documents(layout: Layout, path: str, doc_ids: Collection[str]) -> l
     wanted = pa.array(sorted(set(doc_ids)), pa.string())
     found: list[Span] = []
     for parquet, group in _groups(layout, path):
-        mask: Any = pc.is_in(parquet.read_row_group(group, ["doc_id"]).column(0), wanted)
+        mask: Any = pc.is_in(parquet.read_row_group(group, ["doc_id"], use_threads=False).column(0), wanted)
         if pc.any(mask).as_py():
-            found += _spans(parquet.read_row_group(group, list(COLUMNS)).filter(mask))
+            found += _spans(parquet.read_row_group(group, list(COLUMNS), use_threads=False).filter(mask))
     return sorted(found)
 
 

@@ -2,15 +2,16 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from gristmill.cli.output import HomeOption, JsonOption, console, counted, print_json
+from gristmill.cli.output import HomeOption, JsonOption, console, counted, print_json, said_once
 from gristmill.cli.untrusted import escaped, escaped_line
-from gristmill.core.errors import MissingDataError
+from gristmill.core.errors import GristmillError, MissingDataError, one_line
 from gristmill.core.layout import Layout
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipelines.report.raw_record import RawRecord
     from training.history import DocumentReads, TrainingRun
 
+INDEXING = "making an index of pages, once for each segment: some seconds a million pages"
 _STEPS_SHOWN = 12
 _SPANS_SHOWN = 8
 _STYLES = {"kept": "green", "rejected": "red"}
@@ -50,7 +52,7 @@ def explain(
     from training.history import training_runs
 
     layout = Layout(home)
-    found = Pages(layout, corpus).find(page)
+    found = Pages(layout, corpus, said_once(INDEXING)).find(page)
     runs = training_runs(layout)
     out = console()
     if not found.captures:
@@ -77,16 +79,25 @@ def explain(
             _show_raw(raw, raw_bytes)
 
 
+@dataclass(frozen=True)
+class Model:
+    """What a training run had of a document."""
+
+    run: "TrainingRun"
+    reads: "DocumentReads"
+    problem: str  # why it can't be said
+
+
 class _Answer:
     """An explanation, what the models had of it, and the same of its representative."""
 
-    def __init__(self, explanation: "Explanation", models: "list[tuple[TrainingRun, DocumentReads]]") -> None:
+    def __init__(self, explanation: "Explanation", models: list[Model]) -> None:
         self.explanation, self.models = explanation, models
         self.representative: _Answer | None = None
 
     def to_plain(self) -> dict[str, Any]:
         other = self.representative
-        models = {"models": [_plain_model(run, reads) for run, reads in self.models]}
+        models = {"models": [_plain_model(model) for model in self.models]}
         return self.explanation.to_plain() | models | {"representative": None if other is None else other.to_plain()}
 
 
@@ -106,14 +117,19 @@ def _answer(layout: Layout, runs: "Sequence[TrainingRun]", capture: "Capture") -
     return answer
 
 
-def _models(
-    runs: "Sequence[TrainingRun]", doc_id: str, corpus: str | None, segment: str | None
-) -> "list[tuple[TrainingRun, DocumentReads]]":
-    """The runs that had the document, or may have had it: their spans are gone."""
-    from training.history import reads_of
+def _models(runs: "Sequence[TrainingRun]", doc_id: str, corpus: str | None, segment: str | None) -> list[Model]:
+    """The runs that had the document, or may have had it: their spans are gone, or the run can't be read."""
+    from training.history import DocumentReads, reads_of
 
-    found = [(run, reads_of(run, [doc_id], corpus, segment)) for run in runs]
-    return [(run, reads) for run, reads in found if reads.trained or reads.held_out or reads.unknown]
+    found: list[Model] = []
+    for run in runs:
+        try:
+            reads, problem = reads_of(run, [doc_id], corpus, segment), ""
+        except GristmillError as error:  # one damaged run must not hide the others
+            reads, problem = DocumentReads(), one_line(error)
+        if problem or reads.trained or reads.held_out or reads.unknown:
+            found.append(Model(run, reads, problem))
+    return found
 
 
 def _unknown(layout: Layout, page: str, corpus: str | None, near: Sequence[str]) -> MissingDataError:
@@ -132,12 +148,10 @@ def _read(layout: Layout, capture: "Capture") -> "RawRecord":
     return read_raw(layout, capture)
 
 
-def _explain_lost(
-    out: Console, doc_id: str, models: "list[tuple[TrainingRun, DocumentReads]]", *, is_json: bool
-) -> None:
+def _explain_lost(out: Console, doc_id: str, models: list[Model], *, is_json: bool) -> None:
     """A document that no stage has any more, but that a model was given."""
     if is_json:
-        lost = {"document": {"doc_id": doc_id}, "stages": [], "models": [_plain_model(*model) for model in models]}
+        lost = {"document": {"doc_id": doc_id}, "stages": [], "models": [_plain_model(model) for model in models]}
         print_json({"asked": doc_id, "is_exact": True, "documents": [lost]})
         return
     _line(out, f"{doc_id} is in no corpus any more; what models had of it is known from the spans they kept", "yellow")
@@ -235,8 +249,9 @@ def _fate(explanation: "Explanation") -> str:
     return "is in the shards" if explanation.spans else "is not in the shards either"
 
 
-def _show_models(out: Console, models: "list[tuple[TrainingRun, DocumentReads]]") -> None:
-    for run, reads in models:
+def _show_models(out: Console, models: list[Model]) -> None:
+    for model in models:
+        run, reads = model.run, model.reads
         state = f"{run.steps_made:,} steps" if run.is_finished else f"unfinished, at step {run.steps_made:,}"
         head = f"  {run.name} ({state} of {run.steps:,}): " if not run.is_finished else f"  {run.name} ({state}): "
         steps = sorted({read.step for read in reads.reads})
@@ -248,6 +263,8 @@ def _show_models(out: Console, models: "list[tuple[TrainingRun, DocumentReads]]"
             _line(out, f"{head}in its shards, no step has read it")
         elif reads.held_out:
             _line(out, f"{head}held out: no step read it")
+        if model.problem:
+            _line(out, f"{head}{model.problem}", "yellow")
         if reads.unknown:
             _line(
                 out,
@@ -294,13 +311,15 @@ def _plain_raw(raw: "RawRecord", most: int) -> dict[str, Any]:
     }
 
 
-def _plain_model(run: "TrainingRun", reads: "DocumentReads") -> dict[str, Any]:
-    return run.to_plain() | {
+def _plain_model(model: Model) -> dict[str, Any]:
+    reads = model.reads
+    return model.run.to_plain() | {
         "steps_read": sorted({read.step for read in reads.reads}),
         "reads": [read.to_plain() for read in reads.reads],
         "spans_in_training_shards": reads.trained,
         "spans_held_out": reads.held_out,
         "unknown_shards": list(reads.unknown),
+        "problem": model.problem or None,
     }
 
 

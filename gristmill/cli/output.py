@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +44,17 @@ def plain(value: Any) -> str:
     from rich.markup import escape
 
     return escape(str(value))
+
+
+def said_once(line: str) -> Callable[[], None]:
+    """A function that says `line` on stderr the first time it is called."""
+    left = [line]
+
+    def say() -> None:
+        while left:
+            print(left.pop(), file=sys.stderr, flush=True)
+
+    return say
 
 
 def counted(number: int, noun: str) -> str:

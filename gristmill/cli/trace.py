@@ -6,7 +6,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gristmill.cli.output import HomeOption, JsonOption, console, counted, print_json
+from gristmill.cli.explain import INDEXING
+from gristmill.cli.output import HomeOption, JsonOption, console, counted, print_json, said_once
 from gristmill.cli.untrusted import escaped, escaped_line
 from gristmill.core.layout import Layout, Partition
 
@@ -46,7 +47,7 @@ def trace(
         raise SettingsError(f"--place {place}: a batch of {run.name} has places 0 to {len(batch) - 1}")
     chosen = batch if place is None else [batch[place]]
     origins = _origins(layout, chosen)
-    pieces = _pieces(run, chosen) if is_with_text else [None] * len(chosen)
+    pieces = _pieces(run, chosen, is_with_text=is_with_text)
     if is_json:
         print_json(_plain(run, step, chosen, origins, pieces))
         return
@@ -68,7 +69,7 @@ def _origins(layout: Layout, batch: "list[TracedSequence]") -> Origins:
             wanted.setdefault(Partition(sequence.ref.corpus, sequence.segment), set()).add(span.doc_id)
     if not wanted:
         return {}
-    pages = Pages(layout)
+    pages = Pages(layout, on_indexing=said_once(INDEXING))
     return {
         (partition.corpus, doc_id): capture
         for partition, ids in sorted(wanted.items())
@@ -76,7 +77,11 @@ def _origins(layout: Layout, batch: "list[TracedSequence]") -> Origins:
     }
 
 
-def _pieces(run: "TrainingRun", batch: "list[TracedSequence]") -> "list[list[Piece] | str | None]":
+def _pieces(
+    run: "TrainingRun", batch: "list[TracedSequence]", *, is_with_text: bool
+) -> "list[list[Piece] | str | None]":
+    if not is_with_text:
+        return [None for _ in batch]
     from training.seen_text import SeenTexts
 
     texts = SeenTexts(run)

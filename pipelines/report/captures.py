@@ -5,7 +5,7 @@ made here (data put there by hand), in the first one that is there. See pipeline
 """
 
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -68,8 +68,11 @@ class Found:
 class Pages:
     """All pages under a root, or those of one corpus."""
 
-    def __init__(self, layout: Layout, corpus: str | None = None) -> None:
+    def __init__(
+        self, layout: Layout, corpus: str | None = None, on_indexing: Callable[[], object] | None = None
+    ) -> None:
         self.layout, self.corpus = layout, corpus
+        self._on_indexing = on_indexing  # called before an index is made, which takes seconds a million pages
         self._stages: dict[Partition, str] = {}
         for stage in STAGES:
             if stage.kind == "map":
@@ -145,14 +148,15 @@ class Pages:
         spelled: Any = spellings_as_one(pa.array([asked], pa.string()))
         host: Any = hosts_in(spelled)
         known: dict[str, str] = {}
-        left = _GROUPS_OF_HOST
+        left, own = _GROUPS_OF_HOST, host[0]
         for partition in self.partitions:
             places = self._index(partition).places("hosts", hashed(host).tolist())[:left]
             left -= len(places)
             for _, table in rows_at(self.layout, places, ["url"]):
                 urls: Any = table.column("url").drop_null().combine_chunks()
                 others: Any = spellings_as_one(urls)
-                for url, other in zip(urls.to_pylist(), others.to_pylist(), strict=True):
+                is_own: Any = pc.equal(hosts_in(others), own)
+                for url, other in zip(urls.filter(is_own).to_pylist(), others.filter(is_own).to_pylist(), strict=True):
                     known.setdefault(other, redacted(url))
         wanted = spelled[0].as_py()
         likely = sorted(known, key=lambda other: (-_common(other, wanted), other))[:_CANDIDATES]
@@ -163,7 +167,7 @@ class Pages:
         if known is None:
             stage = self._stages[partition]
             report = self.layout.require_report(stage, partition)
-            known = self._indexes[partition] = page_index(self.layout, stage, partition, report)
+            known = self._indexes[partition] = page_index(self.layout, stage, partition, report, self._on_indexing)
         return known
 
     def _rows(self, partition: Partition, places: Sequence[Any], column: str, match: Any) -> list[Capture]:

@@ -182,10 +182,10 @@ def _rows(
             statistics: Any = _statistics(parquet, group, at)
             if statistics is not None and not statistics.min <= value <= statistics.max:
                 continue
-            keys: Any = parquet.read_row_group(group, [column]).column(0)
+            keys: Any = parquet.read_row_group(group, [column], use_threads=False).column(0)
             mask: Any = pc.fill_null(pc.equal(keys, wanted), False)
             if pc.any(mask).as_py():
-                yield from parquet.read_row_group(group, columns).filter(mask).to_pylist()
+                yield from parquet.read_row_group(group, columns, use_threads=False).filter(mask).to_pylist()
 
 
 def _statistics(parquet: pq.ParquetFile, group: int, column: int) -> Any:

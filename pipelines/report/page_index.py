@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -71,7 +71,13 @@ class PageIndex:
         return [Place(self.paths[number >> 32], number & 0xFFFFFFFF) for number in numbers]
 
 
-def page_index(layout: Layout, asset: str, partition: Partition, report: dict[str, Any]) -> PageIndex:
+def page_index(
+    layout: Layout,
+    asset: str,
+    partition: Partition,
+    report: dict[str, Any],
+    on_making: Callable[[], object] | None = None,
+) -> PageIndex:
     """The index of a committed partition: as it was kept, else made and kept.
 
     Args:
@@ -79,6 +85,7 @@ def page_index(layout: Layout, asset: str, partition: Partition, report: dict[st
         asset: a stage of documents.
         partition: committed.
         report: its report.
+        on_making: called before an index is made.
 
     Raises:
         MissingDataError: a part can't be read.
@@ -91,6 +98,8 @@ def page_index(layout: Layout, asset: str, partition: Partition, report: dict[st
     kept = {kind: _load(layout, name) for kind, name in names.items()}
     if all(index is not None for index in kept.values()):
         return PageIndex(partition, paths, cast(dict[str, Index], kept))
+    if on_making is not None:
+        on_making()
     made = _made(layout, paths)
     _keep(layout, folder, {names[kind]: index for kind, index in made.items()})
     return PageIndex(partition, paths, made)
@@ -112,7 +121,7 @@ def rows_at(
             parquet = pq.ParquetFile(cast(Any, file))
             names = [n for n in parquet.schema_arrow.names if columns is None or n in columns]
             for place in some:
-                yield place, parquet.read_row_group(place.group, names)
+                yield place, parquet.read_row_group(place.group, names, use_threads=False)
 
 
 def _files(layout: Layout, asset: str, partition: Partition, report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -145,7 +154,7 @@ def _made(layout: Layout, paths: Sequence[str]) -> dict[str, Index]:
             names = [name for name in ("doc_id", "url") if name in parquet.schema_arrow.names]
             for group in range(parquet.num_row_groups):
                 place = number << int(_GROUP_BITS) | group
-                table = parquet.read_row_group(group, names)
+                table = parquet.read_row_group(group, names, use_threads=False)
                 columns: dict[str, Any] = {name: table.column(name).drop_null().combine_chunks() for name in names}
                 if "doc_id" in columns:
                     add("ids", id_keys(columns["doc_id"]), place)
