@@ -12,6 +12,7 @@ from assets.launch import bury_dead_runs, run_phase
 from assets.listener import Listener, listening
 from assets.partitions import register_partitions
 from assets.removal import UNFINISHED
+from assets.takedown_traces import forget
 from assets.takedowns import record_takedowns
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import REPORT_NAME, Layout, Partition
@@ -70,6 +71,7 @@ def apply_takedowns(
         mixture = layout.read_json(layout.join(_MIXTURE, REPORT_NAME))
         if touched and mixture is not None:
             rebuild.run(_BY_JOB["tokenize_job"], [_MIXTURE], touched[0])
+    forget(instance, {doc_id for ids in found.documents.values() for doc_id in ids})
     return found
 
 
