@@ -87,7 +87,7 @@ class Workers(dg.ConfigurableResource[Any]):
         if row.kind == "cluster":  # observed before the step reads it: else the clusters would look stale at once
             self._observe(context, layout, {p.corpus: self._scope_of(context, layout, row, p.corpus) for p in real})
         if not row.reads:
-            self._observe_takedowns(context, layout)
+            self._observe_takedowns(context, layout, [p.key for p in real])
         inputs = inputs_of(context, [COMPARED, TAKEDOWNS])
         for p in empty:
             context.log_event(materialization(context, keys[p.key], EMPTY, inputs, empty_metadata(p)))
@@ -100,8 +100,8 @@ class Workers(dg.ConfigurableResource[Any]):
         reused = frozenset(result.get("reused", ()))
         reports = {p.key: layout.require_report(row.name, p) | {"is_reused": p.key in reused} for p in real}
         if not row.reads:  # the file may have changed while the crawl was read, and the end is what counts
-            inputs = as_committed(inputs, reports)
             self._observe_takedowns(context, layout)
+            inputs = as_committed(context, inputs, reports)
         for p in real:
             report = reports[p.key]
             metadata = partition_metadata(layout, row, p, report)
@@ -113,9 +113,9 @@ class Workers(dg.ConfigurableResource[Any]):
         return dg.MaterializeResult(metadata=RECORDED)
 
     @staticmethod
-    def _observe_takedowns(context: dg.AssetExecutionContext, layout: Layout) -> None:
+    def _observe_takedowns(context: dg.AssetExecutionContext, layout: Layout, extracted: Sequence[str] = ()) -> None:
         try:
-            found = takedown_changes(context.instance, layout)
+            found = takedown_changes(context.instance, layout, extracted)
         except GristmillError as error:
             raise dg.Failure(one_line(error), allow_retries=False) from None
         for observation in found:
