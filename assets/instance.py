@@ -1,8 +1,10 @@
-"""The Dagster instance that the command line and the UI share."""
+"""The Dagster instance that the command line and the UI share, as the command line opens it."""
 
 import os
+from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,7 +18,7 @@ def open_instance(layout: Layout) -> dg.DagsterInstance:
     home = instance_home(layout)
     os.environ[HOME_VARIABLE] = str(home)
     try:
-        instance = dg.DagsterInstance.from_config(str(home))
+        instance = dg.DagsterInstance.from_ref(_reference(home))
         offer_waiting(instance, home)
         return instance
     except (SQLAlchemyError, OSError) as error:
@@ -31,13 +33,16 @@ def open_instance(layout: Layout) -> dg.DagsterInstance:
         ) from None
 
 
-def quiet(instance: dg.DagsterInstance) -> dg.DagsterInstance:
-    """The same instance, its compute logs written beside this process's own output instead of in its place."""
-    if not instance.is_persistent:
-        return instance
-    reference = instance.get_ref()
-    logs = reference.compute_logs_data
-    if logs.class_name != "LocalComputeLogManager":  # a deployment's own: leave it
-        return instance
-    ours = ConfigurableClassData("assets.logs", "QuietComputeLogManager", logs.config_yaml)
-    return dg.DagsterInstance.from_ref(reference._replace(compute_logs_data=ours))
+def _reference(home: Path) -> InstanceRef:
+    """The instance in `home` as a process should open it that executes runs itself.
+
+    Its compute logs are written beside this process's own output instead of in its place, and SQLite's connections are
+    kept. What a deployment has put in the place of either is left as it is.
+    """
+    found = InstanceRef.from_dir(str(home))
+    logs, storage = found.compute_logs_data, found.storage_data
+    if logs.class_name == "LocalComputeLogManager":
+        logs = ConfigurableClassData("assets.logs", "QuietComputeLogManager", logs.config_yaml)
+    if storage is not None and storage.class_name == "DagsterSqliteStorage":
+        storage = ConfigurableClassData("assets.records", "KeptSqliteStorage", storage.config_yaml)
+    return found._replace(compute_logs_data=logs, storage_data=storage)

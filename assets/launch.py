@@ -13,7 +13,6 @@ import psutil
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from assets.host import hosting, release_host
-from assets.instance import quiet
 from assets.jobs import PHASES, Phase
 from assets.listener import Listener, listener, listening
 from assets.partitions import register_partitions
@@ -54,7 +53,7 @@ def run_corpus(
     Call it from the main thread: Ctrl-C cancels the run and ends its worker.
 
     Args:
-        instance: where the runs are recorded.
+        instance: where the runs are recorded; of `open_instance`, so that their logs leave the terminal alone.
         layout: where the data lies.
         corpus: a registered corpus.
         through: the last asset wanted, or several; all that they need is run before.
@@ -82,8 +81,8 @@ def run_corpus(
     bury_dead_runs(instance)
     resource = {"root": layout.root, "settings_file": settings_file, "master": master, "is_forced": is_forced}
     config = {"resources": {"workers": {"config": {k: v for k, v in resource.items() if v is not None}}}}
-    with listening(listener), quiet(instance) as recorded, hosting():
-        _run_phases(recorded, layout, registered, wanted, config, settings_file, is_fresh_tokenizer=is_fresh_tokenizer)
+    with listening(listener), hosting():
+        _run_phases(instance, layout, registered, wanted, config, settings_file, is_fresh_tokenizer=is_fresh_tokenizer)
 
 
 def check_settings(path: str, root: str, assets: Collection[str] = ()) -> None:
