@@ -158,7 +158,7 @@ def take_down(home: Home, host: str) -> None:
     changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     touched = sorted({path.rsplit("/", 1)[0] for path in changed})
     print(f"{len(changed):,} of {len(before):,} files changed, in:\n  " + "\n  ".join(touched))
-    keys = {key for some in planned["stale"].values() for key in some}
+    keys = {key for some in planned["stale"].values() for key in some}  # `whole` is what has no partitions
     wanted = {tuple(key.split("|")) for key in keys}
     for folder in touched:
         words = dict(part.split("=") for part in folder.split("/") if "=" in part)

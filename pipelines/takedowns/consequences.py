@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.core.errors import GristmillError
-from gristmill.core.layout import Layout, Partition
+from gristmill.core.layout import REPORT_NAME, Layout, Partition
 from pipelines.damage import reading
 from pipelines.fingerprint import input_fingerprints
 from pipelines.segments import live_segments
@@ -18,7 +18,8 @@ from pipelines.takedowns.committed import SOURCE, Standing, pending, standings, 
 from pipelines.takedowns.file import load
 from pipelines.takedowns.matching import Takedowns
 
-CLUSTERS = "duplicate_clusters"
+CLUSTERS, MIXTURE = "duplicate_clusters", "training_mixture"
+WHOLE = "whole"  # of what has no partitions
 SEGMENT_STAGES = tuple(row.name for row in STAGES if row.is_partitioned)
 
 
@@ -33,6 +34,7 @@ class Consequences:
     pending: dict[Partition, set[str]]  # of these, what is still there
     corpora: tuple[str, ...]  # whose clusters are found again
     returning: Counter[Partition] = field(default_factory=Counter[Partition])  # duplicates of what goes, by segment
+    has_mixture: bool = False
     sharing: frozenset[Partition] = frozenset()  # other segments whose documents shared a cluster with what goes
 
     @property
@@ -51,7 +53,9 @@ class Consequences:
         after_clusters = {*self.segments, *self.sharing, *self.returning}
         is_after = False
         for row in STAGES:
-            if row.name == CLUSTERS:
+            if row.name == MIXTURE and found.get("token_shards") and self.has_mixture:
+                keys = [WHOLE]
+            elif row.name == CLUSTERS:
                 is_after = True
                 keys = [c for c in self.corpora if layout.report(row.name, Partition(c)) is not None]
             elif row.is_partitioned:
@@ -85,6 +89,7 @@ def consequences(layout: Layout) -> Consequences:
         waiting,
         clustered_with(layout, {p.corpus for p in segments}),
         returning,
+        layout.read_json(layout.join(MIXTURE, REPORT_NAME)) is not None,
         frozenset(sharing - segments),
     )
 

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from benchmarks.history import record_at
 
 pytestmark = [pytest.mark.e2e, pytest.mark.spark, pytest.mark.torch]
 GRISTMILL = [sys.executable, "-c", "from gristmill.cli.main import run; run()"]
@@ -120,3 +123,55 @@ def test_generate_with_an_adapter(result: dict[str, Any], home: Path) -> None:
     missing = gristmill("generate", "latest", "--home", str(home), "--prompt", "x", "--adapter", "nowhere")
     assert missing.returncode == 2
     assert len(missing.stderr.splitlines()) == 1
+
+
+def test_history_leads_from_a_step_to_the_crawl_and_back(result: dict[str, Any], home: Path) -> None:
+    step = result["models"][0]["steps"]
+    traced = gristmill("trace", "latest", "--step", str(step), "--text", "--home", str(home), "--json")
+    assert traced.returncode == 0, traced.stderr
+    found = json.loads(traced.stdout)
+    assert found["is_made"]
+    assert found["metrics"]["loss"] == pytest.approx(result["models"][0]["loss_last"])
+    spans = [span for sequence in found["sequences"] for span in sequence["spans"]]
+    crawl = {path.name: path for path in (home / "web").rglob("*.warc.gz")}
+    for span in spans:
+        assert record_at(crawl[Path(span["warc_file"]).name], span["warc_offset"])[0] == span["url"]
+    explained = gristmill("explain", spans[0]["doc_id"], "--raw", "--home", str(home), "--json")
+    (document,) = json.loads(explained.stdout)["documents"]
+    assert {stage["outcome"] for stage in document["stages"]} == {"kept"}
+    assert f"WARC-Target-URI: {spans[0]['url']}" in document["raw"]["header"]
+    assert step in document["models"][0]["steps_read"]
+
+
+def test_a_host_is_taken_down(result: dict[str, Any], home: Path) -> None:
+    """The last of this file: it changes the home."""
+    where = ["--home", str(home)]
+    parts = sorted((home / "clean_documents").rglob("part-*.parquet"))
+    rows = [row for part in parts for row in pq.ParquetFile(part).read(["host", "url", "text"]).to_pylist()]
+    host = min({row["host"] for row in rows}, key=lambda name: (sum(r["host"] == name for r in rows), name))
+    assert gristmill("takedown", "add", host, "--note", "asked by Jane Doe", *where).returncode == 0
+    plan = json.loads(gristmill("takedown", "plan", "--json", *where).stdout)
+    touched = {key for keys in plan["stale"].values() for key in keys}
+    assert plan["commands"][0] == "gristmill takedown apply"
+    [model] = plan["models"]
+    assert sorted(name.split("/")[0] for name in model["grown_from_it"]) == ["lora_adapter", "qlora_adapter"]
+    refused = gristmill("run", "demo", "--through", "pretrained_model", *where)
+    assert refused.returncode == 2
+    assert "check no_taken_down_documents failed" in refused.stderr.splitlines()[-1]
+    before = {path: path.read_bytes() for path in home.rglob("part-*.parquet")}
+    done = gristmill("takedown", "apply", *where)
+    assert done.returncode == 0, done.stderr
+    after = {path: path.read_bytes() for path in home.rglob("part-*.parquet")}
+    for path in before.keys() | after.keys():
+        if before.get(path) != after.get(path):
+            keys = dict(part.split("=") for part in path.parts if "=" in part)
+            assert "|".join(keys[name] for name in ("corpus", "segment") if name in keys) in touched, path
+    left = [pq.ParquetFile(path).read() for path in after if "quarantine" not in path.parts]
+    gone = {row["text"] for row in rows if row["host"] == host}
+    assert not any(gone.intersection(t["text"].to_pylist()) for t in left if "text" in t.column_names)
+    assert not any(host in t["host"].to_pylist() for t in left if "host" in t.column_names)
+    funnel = json.loads(gristmill("funnel", "demo", "--json", *where).stdout)
+    assert not any(stage["segments_stale"] for stage in funnel["stages"])
+    again = gristmill("run", "demo", "--through", "pretrained_model", *where)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(gristmill("takedown", "plan", "--json", *where).stdout)["stale"] == {}
