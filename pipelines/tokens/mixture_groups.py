@@ -66,7 +66,8 @@ def group(
     """What is asked of all sources together.
 
     The epochs of a bucket are those that its corpus gives it, else those of `by_bucket`, else those of the corpus. In a
-    corpus with a proportion and no epochs of its own they only weigh its buckets against each other.
+    corpus with a proportion and no epochs of its own they only weigh its buckets against each other. Without a
+    proportion, a bucket that has no epochs from anywhere is one of which nothing is asked.
 
     Args:
         sources: those that hold something.
@@ -81,9 +82,8 @@ def group(
     left_out: list[Source] = []
     for corpus in dict.fromkeys(source.corpus for source in sources):
         wish = corpora.get(corpus) or corpora.get(OTHERS) or Wish()
-        weights: dict[str, float] = {}
+        weights: dict[str, float | None] = {}
         caps: dict[str, float] = {}
-        is_weighed = False
         for source in (s for s in sources if s.corpus == corpus):
             bucket = wish.buckets.get(source.bucket) or by_bucket.get(source.bucket) or Wish()
             asked = bucket.epochs if bucket.epochs is not None else wish.epochs
@@ -95,12 +95,23 @@ def group(
                 is_fixed = bucket.epochs is not None
                 groups.append(Group(source.name, weight, bucket.proportion, is_fixed, {source.name: cap}))
             else:
-                weights[source.name], caps[source.name] = 1.0 if asked is None else asked, cap
-                is_weighed |= bucket.epochs is not None
-        if weights:
-            is_fixed = wish.epochs is not None or (is_weighed and wish.proportion is None)
-            groups.append(Group(corpus, weights, wish.proportion, is_fixed, caps))
+                weights[source.name], caps[source.name] = asked, cap
+        groups += _of_corpus(corpus, wish, weights, caps)
     return groups, left_out
+
+
+def _of_corpus(corpus: str, wish: Wish, weights: Mapping[str, float | None], caps: Mapping[str, float]) -> list[Group]:
+    """One group where the corpus has a proportion; else what has a number of epochs, and what has none."""
+    filled = {name: 1.0 if weight is None else weight for name, weight in weights.items()}
+    if wish.proportion is not None and filled:
+        return [Group(corpus, filled, wish.proportion, wish.epochs is not None, caps)]
+    groups: list[Group] = []
+    for is_fixed in (True, False):
+        chosen = {name: weight for name, weight in filled.items() if (weights[name] is not None) == is_fixed}
+        if chosen:
+            label = corpus if len(chosen) == len(filled) else " and ".join(chosen)
+            groups.append(Group(label, chosen, None, is_fixed, {name: caps[name] for name in chosen}))
+    return groups
 
 
 def _refuse_bucket(problem: str, bucket: str, known: Sequence[str]) -> None:

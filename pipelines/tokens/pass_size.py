@@ -96,7 +96,7 @@ def pass_size(groups: Sequence[Group], stocks: Mapping[str, Stock], tokens: floa
         f"proportion and epochs of {g.name}": g.mass(stocks) / (g.proportion or 1.0) for g in weighed if g.is_fixed
     }
     if tokens:
-        sizes = {f"tokens {tokens:,.0f}": tokens} | sizes
+        sizes = {"the setting tokens": tokens} | sizes
     if held and not (tokens and free):
         names = ", ".join(g.name for g in fixed)
         sizes[f"{names} without a proportion" if weighed else f"the epochs of {names}"] = held / (1 - asked)

@@ -128,6 +128,18 @@ def test_buckets_as_they_are_packed(layout: Layout) -> None:
     assert [share.name for share in read_mixture(layout).corpora] == list(found)
 
 
+def test_a_budget_is_filled_by_buckets_of_which_nothing_is_asked(bucketed: Layout) -> None:
+    mix(bucketed, corpora={"b": {"buckets": {OFTEN: 3}}}, tokens=30_000)
+    found = by_source(bucketed)
+    assert found[f"b/{OFTEN}"]["epochs"] == 3
+    assert found[f"b/{RARE}"]["epochs"] > 1
+    assert written(bucketed)["tokens_per_pass"] == pytest.approx(30_000, abs=64)
+    with pytest.raises(SettingsError, match=f"leave nothing for b/{RARE}: the others take"):
+        mix(bucketed, corpora={"b": {"buckets": {OFTEN: 3}}}, tokens=3000)
+    with pytest.raises(SettingsError, match=r"the epochs of b make one pass .* long, the setting tokens 90,000"):
+        mix(bucketed, corpora={"b": {"epochs": 1, "buckets": {OFTEN: 3}}}, tokens=90_000)
+
+
 def test_epochs_by_bucket_hold_where_the_corpus_says_nothing(bucketed: Layout) -> None:
     mix(bucketed, epochs_by_bucket={OFTEN: 3})
     assert by_source(bucketed)[f"b/{OFTEN}"]["epochs"] == 3
