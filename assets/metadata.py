@@ -93,7 +93,8 @@ def report_metadata(report: Mapping[str, Any], folder: str) -> Metadata:
     found = numbers(report) | {k: dg.MetadataValue.json(_finite(v)) for k, v in nested.items()}
     found["settings"] = dg.MetadataValue.json(report.get("settings", {}))
     found["folder"] = dg.MetadataValue.path(folder)
-    return found | (mixture_metadata(report) if report.get("stage") == "training_mixture" else {})
+    shown = {"training_mixture": mixture_metadata, "tokenizer": tokenizer_metadata}.get(str(report.get("stage")))
+    return found | (shown(report) if shown else {})
 
 
 def mixture_metadata(report: Mapping[str, Any]) -> Metadata:
@@ -109,6 +110,25 @@ def mixture_metadata(report: Mapping[str, Any]) -> Metadata:
     warnings = cast(list[str], report.get("warnings") or [])
     if warnings:
         found["warnings"] = dg.MetadataValue.text("; ".join(warnings))
+    return found
+
+
+def tokenizer_metadata(report: Mapping[str, Any]) -> Metadata:
+    """How tight a tokenizer is, by language and beside others: as numbers over time, a table and a picture."""
+    from pipelines.report.tokenizer_plot import tokenizer_plot
+
+    measures = cast(dict[str, Any], report.get("measures") or {})
+    if "languages" not in measures:  # of a tokenizer made before there were such measures
+        return {}
+    every = cast(dict[str, dict[str, float]], measures["all"])
+    found: Metadata = {
+        f"{name}/{tokenizer}": value
+        for name in ("bytes_per_token", "tokens_per_word")
+        for tokenizer, value in every[name].items()
+    }
+    notes = [f"- {line}" for line in cast(list[str], report.get("notes") or [])]
+    found["table"] = dg.MetadataValue.md("\n".join([str(report.get("table", "")), *notes]))
+    found["compression"] = picture(tokenizer_plot(measures, "Bytes per token"), "bytes per token by language")
     return found
 
 

@@ -11,6 +11,7 @@ from pipelines.report.funnel import LANGUAGE_STAGE, Funnel, compute_funnel
 from pipelines.report.page import commit_page, data_uri, render
 from pipelines.report.plots import funnel_plot, language_plot
 from pipelines.report.reasons import ANY_STAGE_REASONS, stage_reasons
+from pipelines.report.tokenizer_plot import tokenizer_plot
 
 ASSET = "corpus_report"
 PRIVACY_STAGE = "clean_documents"
@@ -35,7 +36,8 @@ def write_corpus_report(layout: Layout, corpora: Sequence[str] | None = None) ->
     meanings = {stage.name: reasons for stage, reasons in stage_reasons()}
     sections = [_section(layout, name, meanings) for name in names]
     created_at = now()
-    html = render("corpus_report.html", sections=sections, root=layout.root, created_at=created_at)
+    tokenizer = tokenizer_section(layout)
+    html = render("corpus_report.html", sections=sections, tokenizer=tokenizer, root=layout.root, created_at=created_at)
     report = {
         "asset": ASSET,
         "created_at": created_at,
@@ -48,6 +50,7 @@ def write_corpus_report(layout: Layout, corpora: Sequence[str] | None = None) ->
             }
             for section in sections
         ],
+        "tokenizer": {"version": tokenizer["version"], "measures": tokenizer["measures"]} if tokenizer else None,
     }
     commit_page(layout, ASSET, html, report)
     return report
@@ -115,3 +118,17 @@ def token_counts(layout: Layout, funnel: Funnel) -> list[dict[str, Any]]:
             tokens[split] += int(facts["tokens"])
     splits = sorted(sequences, reverse=True)  # train before heldout
     return [{"split": split, "sequences": sequences[split], "tokens": tokens[split]} for split in splits]
+
+
+def tokenizer_section(layout: Layout) -> dict[str, Any] | None:
+    """The tokenizer in force and how tight it is, None where there is none yet."""
+    latest = layout.latest(layout.join("tokenizer"))
+    if latest is None or "languages" not in (latest[1].get("measures") or {}):
+        return None
+    version, report = latest
+    return {
+        "version": version,
+        "measures": report["measures"],
+        "notes": report.get("notes") or [],
+        "plot": data_uri(tokenizer_plot(report["measures"], f"Tokenizer {version}: bytes per token")),
+    }

@@ -5,6 +5,7 @@ calls fertility (Rust et al. 2021); words are what white space separates, so it 
 written without spaces, and is left out there.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -39,7 +40,7 @@ def measure(
     """
     chosen = dict(familiar) | dict(heldout)
     rows = [
-        _count(language or UNKNOWN, chosen[language], encode, peers) | {"is_heldout": language in heldout}
+        _count(_label(language), chosen[language], encode, peers) | {"is_heldout": language in heldout}
         for language in sorted(chosen)
     ]
     rows.sort(key=lambda row: (-row["bytes"], row["language"]))
@@ -103,3 +104,8 @@ def table(measures: Row) -> str:
     if not all(row["is_heldout"] for row in rows):
         lines += ["", "\\* no document of the language is held out: measured on text that ours was trained on."]
     return "\n".join(lines) + "\n"
+
+
+def _label(language: str) -> str:
+    """A language's code can come from anybody's JSON: no markup of theirs in a table or a picture."""
+    return language if re.fullmatch(r"[\w-]{1,24}", language) else ("?" if language else UNKNOWN)
