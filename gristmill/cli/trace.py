@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from gristmill.cli.explain import INDEXING
+from gristmill.cli.explained import line
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, print_json, said_once
 from gristmill.cli.untrusted import escaped, escaped_line
 from gristmill.core.layout import Layout, Partition
@@ -95,8 +95,8 @@ def _show_head(out: Console, run: "TrainingRun", step: int, batch: "list[TracedS
     state = f"step {step:,} of {run.steps:,}"
     if step > run.steps_made:
         state += f" (not made: the run is at step {run.steps_made:,})"
-    _line(out, f"{run.name}, {state}{': ' if numbers else ''}{', '.join(numbers)}", "bold")
-    _line(
+    line(out, f"{run.name}, {state}{': ' if numbers else ''}{', '.join(numbers)}", "bold")
+    line(
         out,
         f"{counted(len(batch), 'sequence')} of {run.mixture.sequence_length:,} tokens, "
         f"{counted(len(documents), 'document')}; step 1 is the first, and reads the loader's batch 0",
@@ -105,9 +105,9 @@ def _show_head(out: Console, run: "TrainingRun", step: int, batch: "list[TracedS
 
 def _show_sequence(out: Console, sequence: "TracedSequence", origins: Origins) -> None:
     ref = sequence.ref
-    _line(out, f"\nplace {ref.place}: {ref.source}, epoch {ref.epoch}, {ref.path} row {ref.row}", "bold")
+    line(out, f"\nplace {ref.place}: {ref.source}, epoch {ref.epoch}, {ref.path} row {ref.row}", "bold")
     if sequence.spans is None:
-        _line(
+        line(
             out,
             "  its documents are not known: the shard is gone, and this run, of an older version, did not keep its "
             "spans",
@@ -122,7 +122,7 @@ def _show_sequence(out: Console, sequence: "TracedSequence", origins: Origins) -
                 f"{escaped_line(origin.url or '(no URL)')}  {escaped_line(origin.warc_file or 'no file')} "
                 f"at byte {origin.warc_offset}{record}"
             )
-        _line(out, f"  [{span.start:>5}, {span.start + span.length:>5})  {span.doc_id}  {where}")
+        line(out, f"  [{span.start:>5}, {span.start + span.length:>5})  {span.doc_id}  {where}")
 
 
 def _show_text(pieces: "list[Piece] | str") -> None:
@@ -178,7 +178,3 @@ def _plain_span(span: Any, origin: "Capture | None") -> dict[str, Any]:
     place = {name: None if origin is None else getattr(origin, name) for name in names}
     found = {"start": span.start, "length": span.length, "doc_id": span.doc_id, "doc_offset": span.doc_offset}
     return found | {"is_known": origin is not None} | place
-
-
-def _line(out: Console, line: str, style: str = "") -> None:
-    out.print(Text(line, style=style), soft_wrap=True)

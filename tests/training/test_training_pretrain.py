@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import BASE, REPOSITORY, STEPS, losses, run_folder, run_worker, worker
 
+from gristmill.core.layout import Layout
+from training.history import find_run, trace
 from training.metrics import read_metrics
 
 pytestmark = pytest.mark.torch
@@ -142,6 +145,11 @@ def test_a_loss_that_is_not_finite_stops_with_one_line(toy_root: Path, tmp_path:
     assert len(errors) == 1
     assert "at step" in errors[0]
     assert "lower learning_rate" in errors[0]
+    found = re.search(r"gristmill trace (\w+) --step (\d+)", errors[0])
+    assert found is not None
+    run = find_run(Layout(root), found[1])
+    assert not run.is_finished
+    assert all(sequence.spans for sequence in trace(run, int(found[2])))
 
 
 def test_a_rank_that_dies_ends_all(toy_root: Path, tmp_path: Path) -> None:
