@@ -7,7 +7,7 @@ from typing import Any
 from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import Layout
 from training.history import DocumentReads, TrainingRun, reads_of, training_runs
-from training.lineage import grown_from
+from training.lineage import grown_from, roots_of
 from training.shards import Shard
 from training.spans import spans_file, spans_of_documents
 
@@ -64,6 +64,16 @@ def exposures(layout: Layout, doc_ids: Collection[str]) -> list[Exposure]:
         if exposure.is_any:
             found.append(exposure)
     return found
+
+
+def in_force(layout: Layout, found: Collection[Exposure]) -> list[str]:
+    """The assets whose model in force, the one made or chosen last, comes of one of the runs in `found`."""
+    runs = {(exposure.run.asset, exposure.run.run_id) for exposure in found}
+    assets = {asset for e in found for asset in (e.run.asset, *(name for name, _ in e.descendants))}
+    chosen = {asset: layout.latest(layout.join("models", asset)) for asset in sorted(assets)}
+    return [
+        a for a, latest in chosen.items() if latest is not None and runs.intersection(roots_of(layout, a, latest[0]))
+    ]
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def plan(home: HomeOption = None, is_json: JsonOption = False) -> None:
     learnt = tokenizer_learnt(layout, found)
     _record(layout)
     partitions = found.partitions(layout)
-    commands = _commands(found, seen)
+    commands = _commands(layout, found, seen)
     if is_json:
         print_json(
             {
@@ -203,7 +203,7 @@ def apply_(
     else:
         out.print(f"{counted(done, 'document')} taken down in {_listed([p.key for p in found.segments])}")
     _print_models(out, seen, sum(map(len, found.documents.values())))
-    for command in _commands(None, seen):
+    for command in _commands(layout, None, seen):
         out.print(f"  {command}")
 
 
@@ -222,14 +222,16 @@ def _record(layout: Layout) -> None:
         record_takedowns(instance, layout)
 
 
-def _commands(found: "Consequences | None", seen: "list[Exposure]") -> list[str]:
+def _commands(layout: Layout, found: "Consequences | None", seen: "list[Exposure]") -> list[str]:
+    from training.exposure import in_force
+
     commands: list[str] = []
     if found is not None and not found.is_nothing:
         commands.append("gristmill takedown apply")
     corpora = sorted({share.corpus for exposure in seen for share in exposure.run.mixture.corpora}) if seen else []
     if corpora:
-        assets = {asset for e in seen for asset, _ in ((e.run.asset, ""), *e.descendants)}
-        commands += [f"gristmill run {corpora[0]} --through {asset}" for asset in sorted(assets, key=_flow)]
+        assets = sorted(in_force(layout, seen), key=_flow)
+        commands += [f"gristmill run {corpora[0]} --through {asset}" for asset in assets]
     return commands
 
 

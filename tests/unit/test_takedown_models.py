@@ -10,7 +10,7 @@ from assets.takedown_checks import mixture_is_free, model_is_free
 from gristmill.core.layout import Layout, Partition
 from pipelines.takedowns import file, load, parse
 from pipelines.takedowns.committed import taken_down
-from training.exposure import exposures
+from training.exposure import exposures, in_force
 from training.history import training_runs
 from training.lineage import grown_from, roots_of
 
@@ -80,6 +80,7 @@ def test_the_checks_fail_from_the_pattern_to_the_next_training(layout: Layout) -
     pack(layout, write_documents(layout, "books", "00000", [texts], ids="other"), heldout_fraction=0.05)
     mix(layout)
     known = {doc_id("books00000", number)}
+    assert in_force(layout, exposures(layout, known)) == ["lora_adapter", "pretrained_model"]
     assert exposures(layout, known) != [], "the spans of the old shards are kept with the run"
     make_run(layout, "two", steps=12)
     assert [e.run.run_id for e in exposures(layout, known)] == ["one"]
