@@ -205,7 +205,7 @@ def costs(home: Home, host: str) -> tuple[float, float]:
     files = {p: d for p, (d, _) in home.files().items() if "extracted_documents/corpus=docs" in p and p.endswith("et")}
     again = measured([*worker, "--force"], env=home.environment)
     same = {p: d for p, (d, _) in home.files().items() if "extracted_documents/corpus=docs" in p and p.endswith("et")}
-    print(f"carved: {carved.output.strip().splitlines()[-1]}")
+    print("\n".join(line for line in carved.output.splitlines() if "taken down" in line))
     if carved.exit_code or again.exit_code or files != same:
         raise Failed(f"carving and extracting again differ:\n{carved.output}\n{again.output}")
     print(f"{len(files)} files of docs are the same bytes, carved and extracted again ({host} aside, {prefix})")
