@@ -1,46 +1,34 @@
-"""Batches for training: a pure function of (mixture, seed, step), the same for every number of ranks.
+"""Batches for training: a pure function of (mixture, seed, step), the same for every number of ranks and workers.
 
 What a step reads is computed (training/reading.py), nothing is stored: the position of a run is its step, and
-resuming costs nothing.
+resuming costs nothing. Rows come from memory-mapped shards (training/shard_rows.py); the rows of the next steps
+are asked for ahead, so that a cold disk or a remote store works while the model does.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gristmill.core.errors import SettingsError
 from gristmill.core.layout import Layout
+from training.batch import IGNORED_LABEL, Batch, position_ids
 from training.reading import Order, Reading, SequenceRef
-from training.shards import Mixture, ShardRows, TokenArray, read_mixture
+from training.shard_rows import ShardRows
+from training.shards import Mixture, read_mixture
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["IGNORED_LABEL", "Batch", "BatchStream", "Loader", "position_ids"]
 
-IGNORED_LABEL = -100  # what torch's cross-entropy and transformers leave out of the loss
-
-Int64s = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One rank's rows of a global batch; each array int64 of shape (rows, sequence length)."""
-
-    input_ids: Int64s
-    labels: Int64s  # the input, padding as -100; the model shifts them by one
-    position_ids: Int64s  # 0 at each row's and each document's first token: attention never crosses documents
-
-    def to_torch(self, device: "torch.device | str" = "cpu") -> "dict[str, torch.Tensor]":
-        """The batch as a transformers model takes it; on the CPU the tensors share the arrays' memory.
-
-        No attention mask on purpose: one of all ones would undo the isolation of packed documents.
-        """
-        import torch
-
-        return {name: torch.from_numpy(getattr(self, name)).to(device) for name in self.__dataclass_fields__}
+READ_AHEAD = 8  # steps: on a cold disk more gave nothing more (docs/benchmarks.md)
+_MOST_AHEAD = 1024  # rows asked for ahead, but for one batch at least: a disk has enough to do with them
+# A row that took longer came from a disk, not from the page cache: then, and for as many steps, rows are asked for
+# ahead. Where all is cached it would only cost: as much as reading the rows.
+_COLD_SECONDS, _WARM_BYTES = 20e-6, 1e9
+_ASKS = 256
+_PLANNED = 4096  # draws planned at a time: numpy's overhead is shared by many batches
+_KNOWN_PLANS = 4  # of them kept: those of this step, of the steps ahead, and of the seam between two
 
 
 class Loader:
@@ -52,9 +40,11 @@ class Loader:
         rank: whose rows to return.
         world_size: over how many ranks a global batch is divided.
         mixture: if it was read already.
+        read_ahead: how many steps ahead rows are asked for; 0: none.
 
     Raises:
         MissingDataError: no mixture, or nothing to train on in it.
+        SettingsError: there is no such rank.
     """
 
     def __init__(
@@ -65,36 +55,83 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         mixture: Mixture | None = None,
+        read_ahead: int = READ_AHEAD,
     ) -> None:
         if not 0 <= rank < world_size:
             raise SettingsError(f"rank {rank} is not one of {world_size} ranks: number them from 0")
         self.mixture = mixture = read_mixture(layout) if mixture is None else mixture
         self.seed = mixture.seed if seed is None else seed
-        self._rank, self._world_size = rank, world_size
+        self._rank, self._world_size, self._read_ahead = rank, world_size, read_ahead
         self._order = Order(mixture, self.seed)
-        self._train = [ShardRows(layout, mixture, shards) for shards in self._order.shards]
+        # The sources' sequences numbered through, so that a sequence is one number.
+        self._train = ShardRows(layout, mixture, [s for shards in self._order.shards for s in shards])
+        counts = np.array([share.sequences for share in self._order.sources], dtype=np.int64)
+        self._offsets = np.cumsum(counts) - counts
         self._held_out = ShardRows(layout, mixture, mixture.held_out)
+        self._plans: OrderedDict[int, tuple[list[int], list[int]]] = OrderedDict()
+        self._asks_left = _ASKS
+        self._asked = (0, 1, 0), 0  # who reads (batch size, every how many steps, from which), asked up to which step
 
     @property
     def held_out_sequences(self) -> int:
         """Sequences of the held-out split, all corpora together."""
         return len(self._held_out)
 
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides which tokens come in which order; 32 hex digits."""
+        return self._order.fingerprint
+
     def batch(self, step: int, global_batch_size: int) -> Batch:
         """This rank's rows of the global batch of `step` (0 is the first), global_batch_size / world_size of them."""
-        first, stop = self._draws_of_rank(step, global_batch_size)
-        corpus, index, _ = self._order.sequences(first, stop)
-        ids = self._empty(stop - first)
-        for number, rows in enumerate(self._train):
-            where = np.flatnonzero(corpus == number)
-            if len(where):
-                rows.gather(index[where], ids, where)
-        return self._batch(ids)
+        return self._read(step, global_batch_size, 1)
 
-    def batches(self, first_step: int, stop_step: int, global_batch_size: int) -> Iterator[Batch]:
-        """The batches of steps first_step…stop_step-1."""
-        for step in range(first_step, stop_step):
-            yield self.batch(step, global_batch_size)
+    def batches(
+        self, first_step: int, stop_step: int | None, global_batch_size: int, *, every: int = 1
+    ) -> Iterator[Batch]:
+        """The batches of steps first_step…stop_step-1 (None: without end), or of each `every`-th of them."""
+        step = first_step
+        while stop_step is None or step < stop_step:
+            yield self._read(step, global_batch_size, every)
+            step += every
+
+    def stream(self, global_batch_size: int, *, state: Mapping[str, Any] | None = None) -> "BatchStream":
+        """All batches from the first step, or from where `state` was taken, on any number of ranks or workers.
+
+        Raises:
+            SettingsError: the state is of another mixture, seed or order, or lies inside a batch of this size.
+        """
+        return BatchStream(self, global_batch_size, 0 if state is None else self.step_of(state, global_batch_size))
+
+    def state(self, step: int, global_batch_size: int) -> dict[str, Any]:
+        """The position before `step`, to keep in a checkpoint: a few integers and the fingerprint they hold for."""
+        return {"sequences": step * global_batch_size, "seed": self.seed, "fingerprint": self.fingerprint}
+
+    def step_of(self, state: Mapping[str, Any], global_batch_size: int) -> int:
+        """The step that a run goes on with after `state`, where the batches may have another size since.
+
+        Raises:
+            SettingsError: as `stream`.
+        """
+        try:
+            sequences, seed, mark = int(state["sequences"]), int(state["seed"]), str(state["fingerprint"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SettingsError(f"this is no state of a loader ({type(error).__name__}: {error})") from None
+        if seed != self.seed:
+            raise SettingsError(f"the state was taken with seed {seed}, this loader has {self.seed}: give that one")
+        if mark != self.fingerprint:
+            raise SettingsError(
+                f"the state was taken on another mixture (order {mark[:12]}, here {self.fingerprint[:12]}): shards or "
+                "proportions changed since, and going on would repeat some sequences and skip others; train anew, or "
+                "bring back the mixture of that run"
+            )
+        step, rest = divmod(sequences, global_batch_size)
+        if rest or sequences < 0:
+            raise SettingsError(
+                f"the state lies after {sequences:,} sequences, which is no whole number of batches of "
+                f"{global_batch_size}: go on with a divisor of it"
+            )
+        return step
 
     def sequences_of_step(self, step: int, global_batch_size: int) -> list[SequenceRef]:
         """Where every sequence of the whole global batch of `step` lies, in the order of the ranks."""
@@ -109,10 +146,8 @@ class Loader:
         total = len(self._held_out) if limit is None else min(limit, len(self._held_out))
         for start in range(0, total, global_batch_size):
             first, stop = self._draws_of_rank(0, global_batch_size)
-            index = (np.arange(first, stop, dtype=np.int64) + start) % total
-            ids = self._empty(stop - first)
-            self._held_out.gather(index, ids, np.arange(len(index)))
-            yield self._batch(ids)
+            shard, row = self._held_out.locate((np.arange(first, stop, dtype=np.int64) + start) % total)
+            yield self._batch(self._held_out, shard.tolist(), row.tolist())
 
     def _draws_of_rank(self, step: int, global_batch_size: int) -> tuple[int, int]:
         if step < 0:
@@ -126,31 +161,69 @@ class Loader:
         first = step * global_batch_size + self._rank * rows
         return first, first + rows
 
-    def _empty(self, rows: int) -> TokenArray:
-        dtype: Any = np.dtype(self.mixture.dtype)
-        return np.empty((rows, self.mixture.sequence_length), dtype=dtype)
+    def _batch(self, rows: ShardRows, shards: list[int], numbers: list[int]) -> Batch:
+        return Batch(rows.read(shards, numbers), self.mixture.eot_id, self.mixture.pad_id)
 
-    def _batch(self, ids: TokenArray) -> Batch:
-        input_ids = ids.astype(np.int64)
-        labels = input_ids.copy()
-        labels[ids == self.mixture.pad_id] = IGNORED_LABEL
-        return Batch(input_ids, labels, position_ids(ids, self.mixture.eot_id))
+    def _read(self, step: int, global_batch_size: int, every: int) -> Batch:
+        """The batch of `step`, by a reader who goes on with every `every`-th step."""
+        shards, rows = self._planned(*self._draws_of_rank(step, global_batch_size))
+        if self._read_ahead and (self._asks_left or self._train.is_remote):
+            self._asks_left -= self._asks_left > 0
+            self._ask_ahead(step, global_batch_size, every)
+        started = time.perf_counter()
+        batch = self._batch(self._train, shards, rows)
+        if time.perf_counter() - started > len(rows) * (_COLD_SECONDS + batch.tokens[0].nbytes / _WARM_BYTES):
+            self._asks_left = _ASKS
+        return batch
+
+    def _ask_ahead(self, step: int, global_batch_size: int, every: int) -> None:
+        """Ask for this rank's rows of this step and the coming ones, as far as they were not asked for yet."""
+        rows = global_batch_size // self._world_size
+        until = step + every * max(1, min(self._read_ahead, _MOST_AHEAD // rows))
+        reader, asked = self._asked
+        if reader != (global_batch_size, every, step % every) or not step <= asked <= until:
+            asked = step - every  # the first call, or a jump
+        while asked < until:
+            asked += every
+            self._train.advise(*self._planned(*self._draws_of_rank(asked, global_batch_size)))
+        self._asked = (global_batch_size, every, step % every), asked
+
+    def _planned(self, first: int, stop: int) -> tuple[list[int], list[int]]:
+        """Shard numbers and rows of draws first…stop-1."""
+        block, offset = divmod(first, _PLANNED)
+        shards, rows = self._plan(block)
+        if offset + stop - first <= _PLANNED:
+            return shards[offset : offset + stop - first], rows[offset : offset + stop - first]
+        shards, rows = shards[offset:], rows[offset:]
+        while len(shards) < stop - first:
+            block += 1
+            more_shards, more_rows = self._plan(block)
+            missing = stop - first - len(shards)
+            shards, rows = shards + more_shards[:missing], rows + more_rows[:missing]
+        return shards, rows
+
+    def _plan(self, block: int) -> tuple[list[int], list[int]]:
+        known = self._plans.get(block)
+        if known is None:
+            source, index, _ = self._order.sequences(block * _PLANNED, (block + 1) * _PLANNED)
+            shard, row = self._train.locate(self._offsets[source] + index)
+            known = self._plans[block] = shard.tolist(), row.tolist()
+            if len(self._plans) > _KNOWN_PLANS:
+                self._plans.popitem(last=False)
+        return known
 
 
-def position_ids(ids: TokenArray, eot_id: int) -> Int64s:
-    """Positions that start again after each end-of-text token and at each row; shape of `ids`, int64."""
-    rows, length = ids.shape
-    starts = np.flatnonzero(ids.reshape(-1) == eot_id) + 1
-    starts = np.concatenate([starts, np.arange(0, rows * length, length)])
-    starts.sort()  # a document that ends with its row gives the next row's start twice: a run of no tokens
-    lengths = np.diff(starts, append=rows * length)
-    found = np.repeat(starts, lengths)
-    np.subtract(_ramp(rows * length), found, out=found)
-    return found.reshape(rows, length)
+class BatchStream(Iterator[Batch]):
+    """The batches of a loader from one step on, without end; `state()` is where it stands."""
 
+    def __init__(self, loader: Loader, global_batch_size: int, step: int = 0) -> None:
+        self.loader, self.global_batch_size, self.step = loader, global_batch_size, step
 
-@lru_cache(maxsize=4)
-def _ramp(size: int) -> Int64s:
-    ramp = np.arange(size, dtype=np.int64)
-    ramp.flags.writeable = False  # shared between batches
-    return ramp
+    def __next__(self) -> Batch:
+        batch = self.loader.batch(self.step, self.global_batch_size)
+        self.step += 1
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """The position before the next batch, for `Loader.stream`."""
+        return self.loader.state(self.step, self.global_batch_size)

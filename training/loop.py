@@ -261,10 +261,7 @@ def _look(s: Setup, *, is_evaluated: bool = True, is_sampled: bool = True) -> No
 
 
 def _micro_batches(batch: Batch, size: int) -> list[Batch]:
-    return [
-        Batch(*(getattr(batch, name)[start : start + size] for name in ("input_ids", "labels", "position_ids")))
-        for start in range(0, len(batch.input_ids), size)
-    ]
+    return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
 def _refuse_divergence(s: Setup, step: int, loss: float, recent: deque[float]) -> None:

@@ -32,6 +32,7 @@ ASSET = "pretrained_model"
 # What decides the result. Launching, reporting and generating do not.
 CODE = (
     "arguments",
+    "batch",
     "checkpoint",
     "engine",
     "learning_rate",
@@ -41,6 +42,7 @@ CODE = (
     "permutation",
     "reading",
     "schedule",
+    "shard_rows",
     "shards",
     "sizes",
 )

@@ -5,8 +5,11 @@ i mod n of epoch i div n, and each epoch has its own shuffle over all n sequence
 range of draws. Both ways are computed: nothing is stored, and nothing is searched.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -62,9 +65,24 @@ class Order:
                     f"mixture.json counts {share.sequences} sequences of {share.name} but its shards hold {held}: "
                     f"run `gristmill run {share.corpus} --through training_mixture` again"
                 )
-        self._schedule = Schedule([mixture.draws[i] for i in chosen])
+        self._draws = tuple(mixture.draws[i] for i in chosen)
+        self._schedule = Schedule(self._draws)
         self._permutations: dict[tuple[int, int], Permutation] = {}
         self._blocks: dict[int, tuple[tuple[int, int], Int64s]] = {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that decides which tokens come in which order; 32 hex digits.
+
+        The seed, the sources with their draws, the content of their shards. Not where the shards lie.
+        """
+        facts = {
+            "seed": self.seed,
+            "tokens": [self.mixture.tokenizer_version, self.mixture.sequence_length],
+            "sources": [[c.name, d] for c, d in zip(self.sources, self._draws, strict=True)],
+            "shards": [[[s.sequences, s.sha256] for s in shards] for shards in self.shards],
+        }
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
     def sequences(self, start: int, stop: int) -> tuple[Int64s, Int64s, Int64s]:
         """Source number, sequence number in the source, and epoch of draws start…stop-1; each int64."""

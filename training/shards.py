@@ -1,33 +1,20 @@
-"""Token shards as memory-mapped rows: nothing is read before a sequence is asked for.
+"""The mixture as the file `training_mixture` wrote says it: sources, shards, and what their tokens are.
 
-A shard is an Arrow IPC file with one column `input_ids`, a fixed-size list of uint16 or uint32; its pages
-come from the operating system's cache as they are, without a copy and without decoding.
+Reading the rows of shards is training/shard_rows.py.
 """
 
-import hashlib
-import os
 import posixpath
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
+from typing import Any
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout
 
-CACHE_VARIABLE = "GRISTMILL_CACHE"
 MIXTURE_NAME = "mixture.json"
 _WHOLE = 1e-12  # relative: what a float makes of a whole number
 _PARTS = 1 << 40  # a proportion is rounded to this part of the whole
 _REMAKE = "run `gristmill run CORPUS --through training_mixture` again"
-
-TokenArray = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -176,93 +163,3 @@ def _draws(corpora: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
     if all(abs(d - round(d)) <= _WHOLE * max(d, 1) for d in exact):
         return tuple(round(d) for d in exact)
     return tuple(round(float(c["proportion"]) * _PARTS) for c in corpora)
-
-
-class ShardRows:
-    """The rows of several shards, numbered through in order; files are opened when first touched."""
-
-    def __init__(self, layout: Layout, mixture: Mixture, shards: Sequence[Shard]) -> None:
-        self._layout, self._mixture = layout, mixture
-        self.shards = tuple(shards)
-        self._ends = np.cumsum([s.sequences for s in shards], dtype=np.int64)
-        self._rows: list[TokenArray | None] = [None] * len(self.shards)
-        self.dtype = np.dtype(mixture.dtype)
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
-
-    def locate(self, indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Shard number and row in it, for each sequence number."""
-        shard = np.searchsorted(self._ends, indices, side="right").astype(np.int64)
-        starts = self._ends - np.array([s.sequences for s in self.shards], dtype=np.int64)
-        return shard, indices - starts[shard]
-
-    def gather(self, indices: npt.NDArray[np.int64], out: TokenArray, where: npt.NDArray[np.int64]) -> None:
-        """Copy sequence `indices[i]` to row `where[i]` of `out`, shape (rows, sequence length)."""
-        shard, row = self.locate(indices)
-        for target, s, r in zip(where.tolist(), shard.tolist(), row.tolist(), strict=True):
-            rows = self._rows[s]
-            if rows is None:
-                rows = self._rows[s] = self.open(s)
-            out[target] = rows[r]
-
-    def open(self, number: int) -> TokenArray:
-        """Shard `number` as a read-only array of shape (sequences, sequence length), without a copy.
-
-        Raises:
-            MissingDataError: the file is missing, damaged, or of another tokenizer or length.
-        """
-        shard, mixture = self.shards[number], self._mixture
-        path = _local_path(self._layout, shard)
-        try:
-            reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-            if reader.num_record_batches != 1:
-                raise MissingDataError(f"{path} has {reader.num_record_batches} record batches, not 1: {_REMAKE}")
-            batch = reader.get_batch(0)
-        except FileNotFoundError:
-            raise MissingDataError(f"shard {path} of the mixture is not there: {_REMAKE}") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            problem = " ".join(str(error).split())
-            raise MissingDataError(f"shard {path} can't be read ({problem}): {_REMAKE}") from None
-        facts = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
-        expected = pa.list_(pa.from_numpy_dtype(self.dtype), mixture.sequence_length)
-        if facts.get("tokenizer_version") != mixture.tokenizer_version:
-            raise MissingDataError(
-                f"shard {path} was written with tokenizer {facts.get('tokenizer_version')}, the mixture is for "
-                f"{mixture.tokenizer_version}: {_REMAKE}"
-            )
-        if batch.schema.names != ["input_ids"] or batch.schema.field(0).type != expected:
-            raise MissingDataError(f"shard {path} holds {batch.schema.field(0).type}, not {expected}: {_REMAKE}")
-        if batch.num_rows != shard.sequences:
-            raise MissingDataError(
-                f"shard {path} has {batch.num_rows} rows, the mixture says {shard.sequences}: {_REMAKE}"
-            )
-        flat = cast(Any, batch.column(0)).values.to_numpy(zero_copy_only=True)
-        return flat.reshape(batch.num_rows, mixture.sequence_length)
-
-
-def _local_path(layout: Layout, shard: Shard) -> Path:
-    """Where the shard can be mapped: in place, or a copy in the cache when the root is not a local folder."""
-    path = layout.join(shard.path)
-    if layout.is_local:
-        return Path(path)
-    named = os.environ.get(CACHE_VARIABLE)
-    folder = Path(named) if named else Path.home() / ".cache" / "gristmill" / "shards"
-    cached = folder / f"{shard.sha256}.arrow"
-    if cached.is_file():
-        return cached
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{shard.sha256}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        with cast(Any, layout.fs.open(path, "rb")) as source, unfinished.open("wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        with unfinished.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != shard.sha256:
-            raise MissingDataError(f"shard {path} has sha256 {digest}, the mixture says {shard.sha256}: {_REMAKE}")
-        unfinished.replace(cached)
-    except FileNotFoundError:
-        raise MissingDataError(f"shard {path} of the mixture is not there: {_REMAKE}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return cached

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from training.loader import Batch, position_ids
+from training.loader import Batch
 from training.sizes import ModelSizes, parameter_count
 
 pytestmark = pytest.mark.torch
 SIZES = ModelSizes(layers=2, hidden=32, heads=2, kv_heads=1, ffn=64)
 EOT = 0
+PAD = 1
 
 
 def _model(seed: int = 0):
@@ -20,7 +21,7 @@ def _model(seed: int = 0):
 def _logits(model, ids: np.ndarray):
     import torch
 
-    batch = Batch(ids, ids, position_ids(ids.astype(np.uint16), EOT)).to_torch()
+    batch = Batch(ids.astype(np.uint16), EOT, PAD).to_torch()
     with torch.no_grad():
         return model(input_ids=batch["input_ids"], position_ids=batch["position_ids"]).logits
 
@@ -59,9 +60,7 @@ def test_padding_weighs_nothing() -> None:
     model = _model()
     ids = np.array([[5, 6, 7, 8]])
     padded = np.array([[5, 6, 7, 8, 1, 1]])
-    labels = np.where(padded == 1, -100, padded)
-    one = Batch(ids, ids, position_ids(ids.astype(np.uint16), EOT))
-    two = Batch(padded, labels, position_ids(padded.astype(np.uint16), EOT))
+    one, two = Batch(ids.astype(np.uint16), EOT, PAD), Batch(padded.astype(np.uint16), EOT, PAD)
     assert labelled_tokens(one.labels) == labelled_tokens(two.labels) == 3
     with torch.no_grad():
         found = [float(loss_sum(model, batch.to_torch())) for batch in (one, two)]
