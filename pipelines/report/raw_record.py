@@ -29,7 +29,6 @@ from pipelines.report.captures import Capture
 
 READ_BYTES = 16 << 20  # of one record that are held, and of its decoded payload
 _FRAMINGS = {"warc": WARC_FRAMING, "wet": WARC_FRAMING, "arc": ARC_FRAMING}
-_ANY_START = re.compile(b"")
 _END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
 
 
@@ -133,7 +132,7 @@ class _Tail:
 
 
 def _record(stored: Any, path: str, offset: int, number: int, framing: Any) -> RawRecord:
-    source = next(iter(sources(_Tail(stored, offset), _ANY_START)), None)
+    source = next(iter(sources(_Tail(stored, offset), framing.start)), None)
     frame = None if source is None else next(islice(frames(source, framing, READ_BYTES), number, None), None)
     if frame is None or not (frame.header or frame.content):
         why = frame.problem if frame is not None and frame.problem else "the file ends before it"
@@ -143,9 +142,10 @@ def _record(stored: Any, path: str, offset: int, number: int, framing: Any) -> R
     warnings = (f"the record is damaged: {frame.problem} ({frame.detail})",) if frame.problem else ()
     content, is_cut = frame.content[:READ_BYTES], frame.length > READ_BYTES
     http_header, body, charset = b"", content, None
-    end = _END_OF_HEADER.search(content) if content[:5].upper() == b"HTTP/" else None
-    if end is not None:
-        http_header, body = content[: end.end()], content[end.end() :]
+    if content[:5].upper() == b"HTTP/":
+        end = _END_OF_HEADER.search(content)
+        cut = end.end() if end else len(content)
+        http_header, body = content[:cut], content[cut:]
         filled = fill_from_http(Row(0), content, frame.length, READ_BYTES, is_cut_by_crawler=True)
         charset = filled.charset
         if filled.body is not None:

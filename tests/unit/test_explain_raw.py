@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +66,12 @@ def captures(layout: Layout, path: Path) -> list[Capture]:
     rows: list[dict[str, Any]] = []
     for batch in read_records("toy", file, 1 << 20, Counter(), layout):
         rows += batch.to_pylist()
-    return [
-        Capture(
-            row["doc_id"],
-            "toy",
-            file.segment,
-            "extracted_documents",
-            row["url"],
-            row["warc_file"],
-            row["warc_offset"],
-            row["warc_record"],
-            None,
-            "part-00000.parquet",
-        )
-        for row in rows
-    ]
+    return [capture_of(row, file.segment) for row in rows]
+
+
+def capture_of(row: dict[str, Any], segment: str) -> Capture:
+    place = row["warc_file"], row["warc_offset"], row["warc_record"]
+    return Capture(row["doc_id"], "toy", segment, "extracted_documents", row["url"], *place, None, "part-00000.parquet")
 
 
 @pytest.fixture
@@ -167,3 +159,19 @@ def test_a_bomb_is_cut(layout: Layout, tmp_path: Path) -> None:
     raw = read_raw(layout, capture)
     assert raw.body == inner.getvalue()
     assert "shown as stored" in raw.warnings[0]
+
+
+@pytest.mark.shared
+def test_odd_crawls_are_read_as_the_extraction_read_them(layout: Layout, shared_data: Path) -> None:
+    rows_seen = 0
+    for path in sorted((shared_data / "crawls" / "odd").rglob("*")):
+        if not path.name.endswith((".warc", ".warc.gz", ".warc.zst", ".arc", ".arc.gz", ".wacz")):
+            continue
+        add_corpus(layout, "toy", [str(path)], is_replacing=True)
+        for file in load_corpus(layout, "toy").files:
+            for batch in islice(read_records("toy", file, 1 << 20, Counter(), layout), 1):
+                for row in batch.slice(0, 12).to_pylist():
+                    raw = read_raw(layout, capture_of(row, file.segment))
+                    assert row["_body"] is None or raw.is_cut or raw.body == row["_body"], (path, row["warc_offset"])
+                    rows_seen += 1
+    assert rows_seen > 100
