@@ -20,7 +20,7 @@ from gristmill.core.settings import beside_settings_file, build, to_plain
 from pipelines.commit import now
 from pipelines.fingerprint import fingerprint
 from pipelines.stages import stage
-from pipelines.tokens.mixture_file import Wish, number, parse_buckets, parse_corpora, read_mixture_file
+from pipelines.tokens.mixture_file import MOST_TOKENS, Wish, number, parse_buckets, parse_corpora, read_mixture_file
 from pipelines.tokens.mixture_groups import Source, group, is_read, refuse_unknown
 from pipelines.tokens.mixture_shards import Shards, corpora_with_shards, load_shards, source_of
 from pipelines.tokens.mixture_table import markdown, repeated, rounded, sentence
@@ -60,7 +60,7 @@ class Settings:
         for name, wish in parse_buckets(self.epochs_by_bucket, "epochs_by_bucket").items():
             if wish.proportion is not None:
                 raise ValueError(f"epochs_by_bucket: {name} has a proportion; give one to a corpus or its bucket")
-        number(self.tokens, "tokens")
+        number(self.tokens, "tokens", most=MOST_TOKENS)
         for name in ("max_epochs", "max_mean_epochs", "warn_epochs"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a number above 0")

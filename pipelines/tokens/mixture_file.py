@@ -23,6 +23,8 @@ from gristmill.core.strict_yaml import load_yaml
 SECTION = "training_mixture"
 OTHERS = "*"  # stands for every corpus that is not named
 _FIELDS = ("proportion", "epochs", "max_epochs", "buckets")
+MOST_EPOCHS = 1e6  # beyond what anyone means, and small enough that sums over corpora stay numbers
+MOST_TOKENS = 1e18
 _SHOWN = 60  # characters of a value in a message
 
 
@@ -62,7 +64,7 @@ def parse_buckets(value: Mapping[str, object], where: str) -> dict[str, Wish]:
     return {str(name): _wish(asked, f"{where}: {name}", may_have_buckets=False) for name, asked in value.items()}
 
 
-def number(value: object, where: str, *, most: float = math.inf) -> float:
+def number(value: object, where: str, *, most: float) -> float:
     """A finite number from 0 to `most`, also where YAML 1.1 took it for text, such as 1e-3.
 
     Raises:
@@ -74,8 +76,7 @@ def number(value: object, where: str, *, most: float = math.inf) -> float:
     except (ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found) or not 0 <= found <= most:
-        limit = "of 0 or more" if most == math.inf else f"from 0 to {most:g}"
-        raise ValueError(f"{where} is {shown(value)}; give a finite number {limit}")
+        raise ValueError(f"{where} is {shown(value)}; give a finite number from 0 to {most:g}")
     return found
 
 
@@ -83,14 +84,14 @@ def _wish(asked: object, where: str, *, may_have_buckets: bool) -> Wish:
     if asked is None:
         return Wish()
     if not isinstance(asked, Mapping):  # a bare number: epochs
-        return Wish(epochs=number(asked, where))
+        return Wish(epochs=number(asked, where, most=MOST_EPOCHS))
     given = cast(Mapping[object, object], asked)
     known = _FIELDS if may_have_buckets else _FIELDS[:-1]
     for name in given:
         if name not in known:
             raise ValueError(f"{where} has {shown(name)}; known are {', '.join(known)}")
-    numbers = {n: number(given[n], f"{where}: {n}") for n in _FIELDS[:-1] if given.get(n) is not None}
-    number(numbers.get("proportion", 0), f"{where}: proportion", most=1)
+    most = {"proportion": 1.0, "epochs": MOST_EPOCHS, "max_epochs": MOST_EPOCHS}
+    numbers = {n: number(given[n], f"{where}: {n}", most=top) for n, top in most.items() if given.get(n) is not None}
     for name in ("proportion", "max_epochs"):
         if numbers.get(name) == 0:
             raise ValueError(f"{where}: {name} is 0; give a number above 0, or epochs: 0 for what is not to be read")

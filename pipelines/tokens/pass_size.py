@@ -177,5 +177,7 @@ def _refuse_disagreement(sizes: Mapping[str, float]) -> None:
 
 def _rounded_down(value: float) -> str:
     """Three digits, never above `value`: who follows the advice must be let through."""
+    if not 1e-300 < value < math.inf:
+        return "0"
     step = 10.0 ** (math.floor(math.log10(value)) - 2)
     return f"{math.floor(value / step * (1 + 1e-12)) * step:.3g}"

@@ -12,6 +12,7 @@ from gristmill.core.errors import SettingsError
 from pipelines.tokens.pass_size import SECTION, Group, PassSize, Stock, pass_size, shared_rest
 
 _EXACT = 1e-9  # relative: what floating point may be off by
+_MOST_DRAWS = 1 << 44  # in one pass: what training.schedule counts without rounding
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def resolve(
     for group in groups:
         _refuse_above_cap(group, epochs, stocks, size, proportions)
     _refuse_repetition(epochs, stocks, max_mean_epochs)
+    _refuse_endless(epochs, stocks)
     draws = whole_draws(epochs, stocks, {name: cap for group in groups for name, cap in group.caps.items()})
     _refuse_nothing(draws, epochs, stocks)
     return shares_of(draws, stocks)
@@ -137,6 +139,15 @@ def _refuse_repetition(epochs: Mapping[str, float], stocks: Mapping[str, Stock],
             f"{SECTION}: one pass would read each different token {mean:.4g} times on average, more than "
             f"max_mean_epochs {most:g}; most of it is {name}, read {epochs[name]:.4g} times: lower that, lower tokens, "
             "or raise max_mean_epochs"
+        )
+
+
+def _refuse_endless(epochs: Mapping[str, float], stocks: Mapping[str, Stock]) -> None:
+    sequences = math.fsum(e * stocks[name].sequences for name, e in epochs.items())
+    if not sequences < _MOST_DRAWS:
+        raise SettingsError(
+            f"{SECTION}: one pass would be {sequences:.3g} sequences long, more than 2^44: "
+            "ask for fewer epochs or tokens"
         )
 
 

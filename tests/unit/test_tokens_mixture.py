@@ -328,3 +328,25 @@ def test_nothing_is_written_where_it_fails(layout: Layout) -> None:
     with pytest.raises(GristmillError):
         mix(layout, corpora={"a": {"proportion": 0.5}})
     assert not layout.fs.exists(layout.join("training_mixture"))
+
+
+def test_a_kill_leaves_no_mixture_or_a_whole_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_corpora(layout, {"a": 30, "b": 30}, segments=1)
+    mix(layout)
+    write = Layout.write_json
+    for die_at in ("mixture.json", "report.json"):
+
+        def killed(self: Layout, path: str, value: object, die_at: str = die_at) -> None:
+            if path.endswith(die_at):
+                raise KeyboardInterrupt
+            write(self, path, value)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Layout, "write_json", killed)
+            with pytest.raises(KeyboardInterrupt):
+                mix(layout, corpora={"a": 2})
+        with pytest.raises(MissingDataError, match="is not materialized"):
+            read_mixture(layout)
+        mix(layout, corpora={"a": 2})
+        assert by_source(layout)["a"]["epochs"] == 2
+        mix(layout)

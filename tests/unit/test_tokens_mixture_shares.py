@@ -260,6 +260,33 @@ def test_who_follows_the_advice_is_let_through(
         assert f"{name} would be read" not in str(error)
 
 
+ANY = st.floats(5e-324, 1e6) | st.sampled_from([1e-9, 0.001, 0.5, 1.0, 1e5])
+WISHES = st.lists(
+    st.tuples(st.integers(1, 10**12), st.integers(1, 10**15), st.none() | ANY, st.none() | ANY, ANY),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(WISHES, st.just(0.0) | st.floats(5e-324, 1e18), ANY | st.just(1e308))
+def test_any_number_is_a_mixture_or_one_line(
+    wishes: list[tuple[int, int, float | None, float | None, float]], tokens: float, mean: float
+) -> None:
+    stocks = {f"s{i}": Stock(have, sequences) for i, (sequences, have, _, _, _) in enumerate(wishes)}
+    groups = [
+        corpus(f"s{i}", None if p is None else min(p, 1.0), epochs, cap)
+        for i, (_, _, p, epochs, cap) in enumerate(wishes)
+    ]
+    try:
+        found = resolve(groups, stocks, tokens, mean)
+    except SettingsError as error:
+        assert "\n" not in str(error)
+        return
+    assert math.fsum(s.proportion for s in found.values()) == pytest.approx(1)
+    assert all(1 <= s.draws < 1 << 44 for s in found.values())
+
+
 def test_mean_epochs() -> None:
     assert mean_epochs({"a": 1.0, "b": 3.0}, STOCKS) == pytest.approx(250 / 150)
     assert mean_epochs({"a": 0.5}, STOCKS) == 1
