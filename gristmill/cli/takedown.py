@@ -1,5 +1,6 @@
 """`gristmill takedown`: what is taken down, what follows from it, and doing it."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
+from gristmill.core.errors import EnvironmentProblemError
 from gristmill.core.layout import Layout
 
 if TYPE_CHECKING:
@@ -40,14 +42,13 @@ def add(
 ) -> None:
     """Take down what matches a pattern, from now on. Says how many committed documents match, and where."""
     from pipelines.takedowns import file, parse
-    from pipelines.takedowns.committed import standings
+    from pipelines.takedowns.committed import holding, taken_from
 
     layout = Layout(home)
     wanted = parse(pattern, kind, note=note, is_broad=is_broad)
     is_new = file.add(layout, wanted)
-    found = standings(layout)
-    counts = {p.key: s.documents[wanted.key] for p, s in found.items() if wanted.key in s.documents}
-    taken = [p.key for p, s in found.items() if wanted.key in s.then]
+    counts = {p.key: number for p, number in holding(layout, wanted).items()}
+    taken = [p.key for p in taken_from(layout, wanted)]
     _record(layout)
     if is_json:
         values = {"pattern": wanted.pattern, "kind": wanted.kind, "is_new": is_new}
@@ -209,17 +210,19 @@ def apply_(
 
 def _record(layout: Layout) -> None:
     """Tell the Dagster instance, where there is one: then the UI shows what is stale at once."""
-    from assets.waiting_partitions import instance_home
+    from assets.waiting_partitions import HOME_VARIABLE
 
-    if not layout.fs.exists(layout.base):
-        return
-    if not any(instance_home(layout).glob("*/*.db")):  # nothing has been materialized yet
+    named = os.environ.get(HOME_VARIABLE) or (layout.join("dagster") if layout.is_local else "")
+    if not named or not (Path(named).expanduser() / "dagster.yaml").exists():  # nothing was ever materialized
         return
     from assets.instance import open_instance
     from assets.takedowns import record_takedowns
 
-    with open_instance(layout) as instance:
-        record_takedowns(instance, layout)
+    try:
+        with open_instance(layout) as instance:
+            record_takedowns(instance, layout)
+    except EnvironmentProblemError as error:  # what was asked for is done; the UI learns of it with the next run
+        console(is_error=True).print(f"note: Dagster was not told: {plain(error)}")
 
 
 def _commands(layout: Layout, found: "Consequences | None", seen: "list[Exposure]") -> list[str]:

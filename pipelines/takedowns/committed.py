@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 from gristmill.core.layout import Layout, Partition
 from pipelines.damage import reading
 from pipelines.redacted_urls import redacted
+from pipelines.segments import live_segments
 from pipelines.stages import STAGES
 from pipelines.takedowns.file import load
 from pipelines.takedowns.matching import COLUMNS, REASON, Takedowns
+from pipelines.takedowns.patterns import Pattern
 
 SOURCE = STAGES[0].name  # where documents are taken down: all others are made from it
 DOCUMENT_STAGES = tuple(stage.name for stage in STAGES if stage.kind == "map" and stage.name != "minhash_signatures")
@@ -92,8 +94,6 @@ def standing(layout: Layout, partition: Partition, report: Mapping[str, Any], ta
 
 def standings(layout: Layout, takedowns: Takedowns | None = None) -> dict[Partition, Standing]:
     """How every committed segment of extracted_documents stands, in order."""
-    from pipelines.segments import live_segments
-
     wanted = load(layout) if takedowns is None else takedowns
     found: dict[Partition, Standing] = {}
     for partition in live_segments(layout, SOURCE):
@@ -101,6 +101,24 @@ def standings(layout: Layout, takedowns: Takedowns | None = None) -> dict[Partit
         if report is not None and (wanted or report.get("takedowns")):
             found[partition] = standing(layout, partition, report, wanted)
     return found
+
+
+def holding(layout: Layout, pattern: Pattern) -> dict[Partition, int]:
+    """How many committed documents a pattern means by itself, by segment; whatever other patterns mean."""
+    alone = Takedowns([pattern])
+    found = {
+        partition: sum(
+            sum(matched(layout, part, alone).values()) for part in layout.parts(layout.partition_dir(SOURCE, partition))
+        )
+        for partition in live_segments(layout, SOURCE)
+    }
+    return {partition: number for partition, number in found.items() if number}
+
+
+def taken_from(layout: Layout, pattern: Pattern) -> list[Partition]:
+    """The segments that a pattern took documents out of."""
+    live = live_segments(layout, SOURCE)
+    return [p for p in live if pattern.key in (layout.report(SOURCE, p) or {}).get("takedowns", ())]
 
 
 def pending(layout: Layout, takedowns: Takedowns) -> dict[Partition, set[str]]:

@@ -1,10 +1,11 @@
 """What follows from takedowns: which partitions have to be made again, and which documents come back."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -136,37 +137,39 @@ def clustered_with(layout: Layout, corpora: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _clusters(layout: Layout, gone: Collection[str]) -> tuple[Counter[Partition], set[Partition]]:
+def _clusters(layout: Layout, gone: Set[str]) -> tuple[Counter[Partition], set[Partition]]:
     """Duplicates that lose their representative, and all segments that share a cluster with what goes."""
     returning: Counter[Partition] = Counter()
     sharing: set[Partition] = set()
     if not gone:
         return returning, sharing
     live = set(live_segments(layout, "quality_filtered_documents"))
+    ids = pa.array(sorted(gone), pa.string())
     tables = [(p.corpus, table) for p in layout.committed(CLUSTERS) for table in _duplicates(layout, p)]
-    is_gone = set(gone)
     affected: set[str] = set()
     for _, table in tables:
-        rows = zip(table["doc_id"], table["cluster_id"], table["representative_id"], strict=True)
-        affected |= {cluster for one, cluster, other in rows if one in is_gone or other in is_gone}
+        is_touched: Any = pc.or_(
+            pc.is_in(table.column("doc_id"), ids), pc.is_in(table.column("representative_id"), ids)
+        )
+        affected.update(table.filter(is_touched).column("cluster_id").to_pylist())
+    clusters = pa.array(sorted(affected), pa.string())
     for corpus, table in tables:
-        for doc_id, segment, other, cluster, *home in zip(*(table[name] for name in _COLUMNS), strict=True):
-            if cluster in affected:
-                sharing |= {Partition(corpus, segment), Partition(*home)} & live
-                if other in is_gone and doc_id not in is_gone:
-                    returning[Partition(corpus, segment)] += 1
+        rows = table.filter(pc.is_in(table.column("cluster_id"), clusters))
+        for row in rows.to_pylist():
+            homes = [(corpus, row["segment"]), (row["representative_corpus"], row["representative_segment"])]
+            sharing |= {Partition(*home) for home in homes if None not in home} & live
+            if row["representative_id"] in gone and row["doc_id"] not in gone:
+                returning[Partition(corpus, row["segment"])] += 1
     return returning, sharing
 
 
 _COLUMNS = ("doc_id", "segment", "representative_id", "cluster_id", "representative_corpus", "representative_segment")
 
 
-def _duplicates(layout: Layout, partition: Partition) -> Iterator[dict[str, list[Any]]]:
+def _duplicates(layout: Layout, partition: Partition) -> Iterator[pa.Table]:
     for path in layout.parts(layout.partition_dir(CLUSTERS, partition)):
         with reading(path), layout.fs.open(path, "rb") as file:
-            table = pq.read_table(file, columns=list(_COLUMNS))
-        if table.num_rows and not pc.all(pc.is_null(table.column("doc_id"))).as_py():
-            yield {name: table.column(name).to_pylist() for name in _COLUMNS}
+            yield pq.read_table(file, columns=list(_COLUMNS))
 
 
 @dataclass(frozen=True)
