@@ -1,6 +1,6 @@
 """`gristmill explain`: a page's way through every stage, and each training step that read it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.report.raw_record import RawRecord
     from training.history import TrainingRun
 
+Grown = Mapping[tuple[str, str], Sequence[tuple[str, str]]]  # (asset, run id) of a run to those grown from it
 INDEXING = "making an index of pages, once for each segment: some seconds a million pages"
 
 
@@ -34,17 +35,19 @@ def explain(
     """What became of a page: every stage's decision, its cluster, its tokens, and each training step that read it."""
     from pipelines.report.captures import ID_LENGTH, Pages, is_doc_id
     from training.history import training_runs
+    from training.lineage import grown_from
 
     layout = Layout(home)
     found = Pages(layout, corpus, said_once(INDEXING)).find(page)
     runs = training_runs(layout)
+    grown = grown_from(layout) if runs else {}
     out = console()
     if not found.captures:
-        if is_doc_id(page) and len(page) == ID_LENGTH and (models := _models(runs, page, corpus, None)):
+        if is_doc_id(page) and len(page) == ID_LENGTH and (models := _models(runs, grown, page, corpus, None)):
             _explain_lost(out, page, models, is_json=is_json)
             return
         raise _unknown(layout, page, corpus, found.near)
-    answers = [_answer(layout, runs, capture) for capture in found.captures]
+    answers = [_answer(layout, runs, grown, capture) for capture in found.captures]
     raws = [_read(layout, capture) if is_raw else None for capture in found.captures]
     if is_json:
         documents = [
@@ -63,23 +66,25 @@ def explain(
             show_raw(raw, raw_bytes)
 
 
-def _answer(layout: Layout, runs: "Sequence[TrainingRun]", capture: "Capture") -> Answer:
+def _answer(layout: Layout, runs: "Sequence[TrainingRun]", grown: Grown, capture: "Capture") -> Answer:
     from gristmill.core.layout import Partition
     from pipelines.report.captures import Pages
     from pipelines.report.explanation import explain as follow
 
-    answer = Answer(follow(layout, capture), _models(runs, capture.doc_id, capture.corpus, capture.segment))
+    answer = Answer(follow(layout, capture), _models(runs, grown, capture.doc_id, capture.corpus, capture.segment))
     cluster = answer.explanation.cluster
     if cluster is not None and cluster.kind is not None:
         where = Partition(cluster.representative_corpus, cluster.representative_segment)
         found = Pages(layout, where.corpus).of_ids(where, [cluster.representative_id])
         if head := found.get(cluster.representative_id):
-            models = _models(runs, head.doc_id, head.corpus, head.segment)
+            models = _models(runs, grown, head.doc_id, head.corpus, head.segment)
             answer.representative = Answer(follow(layout, head), models)
     return answer
 
 
-def _models(runs: "Sequence[TrainingRun]", doc_id: str, corpus: str | None, segment: str | None) -> list[Model]:
+def _models(
+    runs: "Sequence[TrainingRun]", grown: Grown, doc_id: str, corpus: str | None, segment: str | None
+) -> list[Model]:
     """The runs that had the document, or may have had it: their spans are gone, or the run can't be read."""
     from training.history import DocumentReads, reads_of
 
@@ -90,7 +95,7 @@ def _models(runs: "Sequence[TrainingRun]", doc_id: str, corpus: str | None, segm
         except GristmillError as error:  # one damaged run must not hide the others
             reads, problem = DocumentReads(), one_line(error)
         if problem or reads.trained or reads.held_out or reads.unknown:
-            found.append(Model(run, reads, problem))
+            found.append(Model(run, reads, problem, tuple(grown.get((run.asset, run.run_id), ()))))
     return found
 
 

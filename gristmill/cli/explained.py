@@ -36,6 +36,7 @@ class Model:
     run: "TrainingRun"
     reads: "DocumentReads"
     problem: str  # why it can't be said
+    grown: tuple[tuple[str, str], ...] = ()  # (asset, run id) of what was grown from it, adapters among it
 
 
 class Answer:
@@ -159,6 +160,8 @@ def show_models(out: Console, models: list[Model]) -> None:
             line(out, f"{head}in its shards, no step has read it")
         elif reads.held_out:
             line(out, f"{head}held out: no step read it")
+        if steps and model.grown:
+            line(out, f"    and so did what was grown from it: {', '.join('/'.join(name) for name in model.grown)}")
         if model.problem:
             line(out, f"{head}{model.problem}", "yellow")
         if reads.unknown:
@@ -218,6 +221,7 @@ def plain_model(model: Model) -> dict[str, Any]:
         "spans_held_out": reads.held_out,
         "unknown_shards": list(reads.unknown),
         "problem": model.problem or None,
+        "grown_from_it": ["/".join(name) for name in model.grown],
     }
 
 

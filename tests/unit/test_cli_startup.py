@@ -16,7 +16,17 @@ print(json.dumps([code, sorted({name.partition('.')[0] for name in sys.modules})
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["corpus", "list"], ["funnel", "nowhere"], ["run", "nowhere"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["corpus", "list"],
+        ["funnel", "nowhere"],
+        ["run", "nowhere"],
+        ["explain", "https://nowhere.example/"],
+        ["trace", "latest", "--step", "1"],
+    ],
+)
 def test_nothing_heavy_is_imported(arguments: list[str], tmp_path: Path) -> None:
     home = [] if "--help" in arguments else ["--home", str(tmp_path)]
     command = [sys.executable, "-c", PROGRAM, *arguments, *home]
