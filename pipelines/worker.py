@@ -94,9 +94,9 @@ def run_stage(
     if pending or (left and stage_row.kind == "cluster"):
         with _session(open_session, spark_settings or SparkSettings(), stage_row, reporter) as spark:
             if stage_row.kind == "cluster":
-                cluster, session = stage_row.load().run, spark.session
+                cluster = stage_row.load().run
                 for p in left:
-                    reports[p.key] = cluster(session, layout, p, settings_of(p.corpus), reporter, is_forced=is_forced)
+                    reports[p.key] = cluster(spark, layout, p, settings_of(p.corpus), reporter, is_forced=is_forced)
             else:
                 from pipelines.spark.run import run_map_stage
 

@@ -3,41 +3,42 @@
     keys        of the documents of new segments, and of those whose cluster lost a document      files, per part
     index       of each new segment                                                               files, per key range
     lookup      where new keys meet each other and the old index: edges                           files, per key range
-    components  over old clusters, a node each, and the documents that met                        frames
-    choice      of each touched cluster's representative                                          frames
+    components  over old clusters, a node each, and the documents that met                        one task, or frames
+    choice      of each touched cluster's representative                                          one task, or frames
     writing     of the segments that have documents in touched clusters                           files, per segment
 
 With an empty state all segments are new: there is no other way to compute everything. The driver sees numbers and
-names of files.
+names of files. Whether the last three are one task (`pipelines.dedup.one_task`) or frames (`pipelines.dedup.on_frames`)
+depends on how many documents met.
 """
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from gristmill.core.layout import Layout, Partition
 from gristmill.core.progress import Reporter
-from pipelines.dedup.band_index import CANDIDATE_SCHEMA, EDGE_SCHEMA, IndexFile
-from pipelines.dedup.buckets import MEMBER_SCHEMA, KeysTask, SignaturePart, member_rows
+from pipelines.dedup import one_task
+from pipelines.dedup.band_index import IndexFile
+from pipelines.dedup.buckets import KeysTask, SignaturePart
 from pipelines.dedup.cluster_inputs import Inputs, numbered, signature_parts, text_parts
 from pipelines.dedup.cluster_state import Segment, StateFolder
-from pipelines.dedup.duplicate_files import SegmentFiles, write_decisions
+from pipelines.dedup.duplicate_files import SegmentFiles
 from pipelines.dedup.key_tasks import INDEX_FOLDER, Found, Run, look_up, runs_of, runs_of_released, write_indexes
-from pipelines.dedup.membership import MEMBERSHIP_SCHEMA, contracted, dissolved, frame_of, grown
-from pipelines.dedup.representative_choice import decisions
-from pipelines.dedup.verification import candidate_bands, verified_edges
+from pipelines.dedup.meeting import Files, Meeting
+from pipelines.dedup.membership import MEMBERSHIP_SCHEMA, dissolved, frame_of
+from pipelines.dedup.on_frames import OnFrames, by_part
+from pipelines.dedup.verification import candidate_bands
+from pipelines.spark.session import single_task_rows, sql_session
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from pipelines.spark.session import Spark
+
 CLUSTER_FOLDER = "clusters"
 STEPS = ("reading signatures", "looking keys up", "components", "choosing representatives", "writing", "done")
-_FILE_SCHEMA = (
-    "kind string, place bigint, path string, name string, rows bigint, bytes bigint, sha256 string, number bigint"
-)
 
 
 class ClusterJob:
@@ -45,7 +46,7 @@ class ClusterJob:
 
     def __init__(
         self,
-        spark: "SparkSession",
+        spark: "Spark | SparkSession",
         layout: Layout,
         work: str,
         inputs: Inputs,
@@ -98,7 +99,9 @@ class ClusterJob:
     ) -> None:
         came_now = set(new)
         known = [segment for key, segment in segments.items() if key not in came_now]
-        members, released = self._without_lost(folder, [*known, *gone.values()], gone, checkpoint)
+        of_members = _members_of(folder, [*known, *gone.values()] if known else [])
+        is_losing = bool(known) and any(segment.members for segment in gone.values())
+        left, released = self._without_lost(of_members, gone, checkpoint) if is_losing else (None, None)
         self.advance(0)
         keys = self._keys_task()
         names, runs = [p.key for p in self._inputs.partitions], {key: list[Run]() for key in new}
@@ -111,7 +114,7 @@ class ClusterJob:
             segments[key] = replace(segments[key], index=files)
         new_index = [(folder.full(file.path), file) for files in index.values() for file in files]
         if released is not None:
-            again = runs_of_released(keys, _by_part(released), {part.ordinal: part for part in parts})
+            again = runs_of_released(keys, by_part(released), {part.ordinal: part for part in parts})
             new_index += [(run.run, IndexFile(run.run, run.keys)) for run in again]
             every += again
         edges += [(run.edges, run.edge_rows) for run in every]
@@ -121,11 +124,8 @@ class ClusterJob:
         is_verified = self._threshold is not None
         met = look_up(self._spark, self._layout, self._work, new_index, old_index, is_verified=is_verified)
         self.advance(2)
-        components = self._components(Found(edges + met.edges, met.candidates), members, parts, checkpoint)
-        self.advance(3)
-        chosen = self._choose(components, members, released, parts, checkpoint)
-        self.advance(4)
-        self._write(folder, segments, chosen)
+        meeting = self._meeting(folder, segments, Found(edges + met.edges, met.candidates), of_members, parts)
+        self._note(folder, segments, self._joined(meeting, left, released, checkpoint))
         self.advance(5)
 
     # -- what is there -----------------------------------------------------------------------------
@@ -135,120 +135,84 @@ class ClusterJob:
         return KeysTask(self._layout.root, self._work, cut.bands, is_verified, cut.signature_bytes)
 
     def _without_lost(
-        self,
-        folder: StateFolder,
-        segments: Iterable[Segment],
-        gone: Mapping[str, Segment],
-        checkpoint: "Callable[[DataFrame], DataFrame]",
-    ) -> "tuple[DataFrame | None, DataFrame | None]":
+        self, of_members: Files, gone: Mapping[str, Segment], checkpoint: "Callable[[DataFrame], DataFrame]"
+    ) -> "tuple[DataFrame, DataFrame]":
         """Members of the clusters that are whole, and the documents (node) of those that are not."""
-        files = [(folder.full(segment.members), segment.rows) for segment in segments if segment.members]
-        if not files:
-            return None, None
-        members = frame_of(self._spark, self._layout.root, files, MEMBERSHIP_SCHEMA)
+        members = frame_of(sql_session(self._spark), self._layout.root, of_members, MEMBERSHIP_SCHEMA)
         dead = [ordinal for segment in gone.values() for ordinal in segment.ordinals.values()]
-        if not any(segment.members for segment in gone.values()):
-            return members, None
         told = checkpoint(dissolved(members, dead))
         released = told.where("is_dead").select("node")
         self.numbers["documents_released"] = released.count()
         return told.where("not is_dead").select("node", "root"), released
 
-    # -- clusters ----------------------------------------------------------------------------------
-    def _components(
+    def _meeting(
         self,
+        folder: StateFolder,
+        segments: Mapping[str, Segment],
         found: Found,
-        members: "DataFrame | None",
+        of_members: Files,
         parts: Sequence[SignaturePart],
-        checkpoint: "Callable[[DataFrame], DataFrame]",
-    ) -> "DataFrame":
-        """The components (node, root) of what met, over the clusters there were."""
-        from pipelines.dedup.components import connected_components
-
-        edges = frame_of(self._spark, self._layout.root, found.edges, EDGE_SCHEMA)
-        if found.candidates:
-            edges = edges.unionByName(self._verified(found.candidates, parts, checkpoint))
-        if members is not None:
-            edges = contracted(edges, members)
-        self.numbers |= {"edges": 0, "rounds": 0}
-
-        def on_round(number: int, count: int) -> None:
-            self.numbers |= {"rounds": number} | ({"edges": count} if number == 0 else {})
-            if number:
-                self._say(2, f"components, round {number}, {count:,} edges")
-
-        return connected_components(edges, checkpoint, on_round)
-
-    def _verified(
-        self,
-        files: Sequence[tuple[str, int]],
-        parts: Sequence[SignaturePart],
-        checkpoint: "Callable[[DataFrame], DataFrame]",
-    ) -> "DataFrame":
-        """The edges (node, other) between candidates that are alike; those that nobody could verify are counted."""
-        from pyspark.sql import functions as f
-
-        rows = frame_of(self._spark, self._layout.root, files, CANDIDATE_SCHEMA)
-        one_per_text = rows.groupBy("key", "text").agg(f.min("node").alias("node"))
-        key, text = (f.unhex(f.lpad(f.hex(name), 16, "0")).alias(name) for name in ("key", "text"))
-        buckets = one_per_text.select(key, "node", text).withColumnRenamed("text", "content_hash")
-        assert self._threshold is not None
-        sources = text_parts(self._layout, self._inputs, parts)
-        edges = checkpoint(
-            verified_edges(self._spark, self._layout, buckets, sources, self._inputs.parameters, self._threshold)
-        )
-        unverified = edges.where("not is_verified").select("node", "other").distinct()
-        ends = f.explode(f.array("node", "other"))
-        self.numbers["edges_unverified"] = unverified.count()
-        if self.numbers["edges_unverified"]:
-            self.numbers["documents_unverified"] = unverified.select(ends).distinct().count()
-        return edges.select("node", "other")
-
-    def _choose(
-        self,
-        components: "DataFrame",
-        members: "DataFrame | None",
-        released: "DataFrame | None",
-        parts: Sequence[SignaturePart],
-        checkpoint: "Callable[[DataFrame], DataFrame]",
-    ) -> "DataFrame":
-        """Decisions on all documents of touched clusters, and of those that are in none any more."""
-        from pyspark.sql import functions as f
-
-        touched = checkpoint(grown(components, members))
-        sizes = touched.groupBy("root").agg(f.count("*").alias("cluster_size"))
-        wanted = touched.join(sizes, "root").select("node", "root", "cluster_size")
-        if released is not None:
-            alone = released.join(touched, "node", "left_anti")
-            wanted = wanted.unionByName(
-                alone.select("node", f.col("node").alias("root"), f.lit(1).alias("cluster_size"))
-            )
-        root, by_ordinal = self._layout.root, {part.ordinal: part for part in parts}
-
-        def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            yield from member_rows(root, by_ordinal, batches)
-
-        rows = _by_part(wanted).mapInArrow(read, MEMBER_SCHEMA)
-        return decisions(rows, self._inputs.parameters.value_bytes)
-
-    def _write(self, folder: StateFolder, segments: dict[str, Segment], chosen: "DataFrame") -> None:
-        """Write the files of touched segments, and note them in `segments`."""
+    ) -> Meeting:
         keys = [p.key for p in self._inputs.partitions]
-        known = [_files_of(folder, key, segments[key]) for key in keys]
-        root, target = self._layout.root, posixpath.join(folder.folder, CLUSTER_FOLDER)
-        names = [field.split()[0] for field in _FILE_SCHEMA.split(", ")]
+        return Meeting(
+            self._layout.root,
+            self._work,
+            [file for file in found.edges if file[1]],
+            [file for file in found.candidates if file[1]],
+            of_members,
+            parts,
+            text_parts(self._layout, self._inputs, parts),
+            self._inputs.parameters,
+            self._threshold,
+            posixpath.join(folder.folder, CLUSTER_FOLDER),
+            [_files_of(folder, key, segments[key]) for key in keys],
+        )
 
-        def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for file in write_decisions(root, target, known, batches):
-                yield pa.RecordBatch.from_pylist([{name: file[name] for name in names}])
+    # -- clusters ----------------------------------------------------------------------------------
+    def _joined(
+        self,
+        meeting: Meeting,
+        left: "DataFrame | None",
+        released: "DataFrame | None",
+        checkpoint: "Callable[[DataFrame], DataFrame]",
+    ) -> list[dict[str, Any]]:
+        """Bring the clusters up to date; the files that were written.
 
-        ordered = chosen.repartition("place").sortWithinPartitions("place", "doc_id")
-        written: dict[int, list[dict[str, Any]]] = {}
-        for row in ordered.mapInArrow(write, _FILE_SCHEMA).collect():
-            written.setdefault(row.place, []).append(row.asDict())
+        Args:
+            meeting: what met.
+            left: members of clusters that lost no document, where any has; else those of `meeting`.
+            released: the other documents of those that did, where any has.
+            checkpoint: computes a frame.
+        """
+        components: tuple[str, int] | None = None
+        if released is None and meeting.rows <= single_task_rows(self._spark):
+            joined = one_task.join(self._spark, meeting)
+            self.numbers |= joined.numbers
+            if joined.files is not None:
+                return joined.files
+            components = joined.components
+        frames = OnFrames(sql_session(self._spark), meeting, checkpoint, self._on_round)
+        members = frames.members() if released is None else left
+        found = frames.components(members) if components is None else frames.read_components(components)
+        self.numbers |= frames.numbers
+        self.advance(3)
+        chosen = frames.choose(found, members, released)
+        self.advance(4)
+        return frames.write(chosen)
+
+    def _note(self, folder: StateFolder, segments: dict[str, Segment], files: Sequence[Mapping[str, Any]]) -> None:
+        """Note what was written in `segments`."""
+        keys = [p.key for p in self._inputs.partitions]
+        written: dict[int, list[Mapping[str, Any]]] = {}
+        for file in files:
+            written.setdefault(int(file["place"]), []).append(file)
         self.numbers["segments_touched"] = len(written)
-        for place, files in written.items():
-            described = {file["kind"]: file | {"path": folder.relative(file["path"])} for file in files if file["rows"]}
+        for place, of_segment in written.items():
+            described = {
+                str(file["kind"]): {**file, "path": folder.relative(file["path"])}
+                for file in of_segment
+                if file["rows"]
+            }
             members = described.pop("members", None)
             segments[keys[place]] = replace(
                 segments[keys[place]],
@@ -262,17 +226,16 @@ class ClusterJob:
         self._spark.sparkContext.setJobDescription(f"duplicate_clusters: {STEPS[step]}")
         self._say(step, STEPS[step])
 
+    def _on_round(self, number: int, count: int) -> None:
+        if number:
+            self._say(2, f"components, round {number}, {count:,} edges")
+
     def _say(self, step: int, note: str) -> None:
         self._reporter.progress("duplicate_clusters", step, len(STEPS) - 1, "steps", note)
 
 
-def _by_part(nodes: "DataFrame") -> "DataFrame":
-    """Rows with all nodes of a part in one task, in order."""
-    from pyspark.sql import functions as f
-
-    # With a number, or Spark would hand all parts to one task: it counts the bytes of nodes, not what is read for them.
-    tasks = int(nodes.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
-    return nodes.repartition(tasks, f.shiftright("node", 32)).sortWithinPartitions("node")
+def _members_of(folder: StateFolder, segments: Sequence[Segment]) -> Files:
+    return [(folder.full(segment.members), segment.rows) for segment in segments if segment.members]
 
 
 def _files_of(folder: StateFolder, key: str, segment: Segment) -> SegmentFiles:

@@ -20,6 +20,8 @@ from pipelines.schema import DUPLICATE_SCHEMA
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from pipelines.spark.session import Spark
+
 _BLOCK = 8 << 20  # bytes of a file that are in memory while it is copied
 _FILES_OF_TASK = 64
 
@@ -36,7 +38,7 @@ class Copy:
 
 
 def write_slice(
-    spark: "SparkSession", layout: Layout, state: StateFolder, folder: str, inputs: Inputs
+    spark: "Spark | SparkSession", layout: Layout, state: StateFolder, folder: str, inputs: Inputs
 ) -> dict[str, Any]:
     """Copy the files of the corpus's segments into `folder`; returns the numbers and files of the report.
 

@@ -30,6 +30,8 @@ from pipelines.stages import stage
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from pipelines.spark.session import Spark
+
 REASONS: Mapping[str, str] = {}
 LIBRARIES = ("numpy", "pyspark", "pyarrow", "regex")
 
@@ -67,7 +69,7 @@ class Settings:
 
 
 def run(
-    spark: "SparkSession",
+    spark: "Spark | SparkSession",
     layout: Layout,
     partition: Partition,
     settings: Settings,
@@ -101,7 +103,13 @@ def run(
 
 
 def _compared(
-    spark: "SparkSession", layout: Layout, inputs: Inputs, settings: Settings, reporter: Reporter, *, is_anew: bool
+    spark: "Spark | SparkSession",
+    layout: Layout,
+    inputs: Inputs,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    is_anew: bool,
 ) -> dict[str, Any]:
     """Bring the state up to date, or make it anew, and commit what it says of the corpus."""
     from pipelines.dedup.cluster_job import ClusterJob
@@ -206,7 +214,7 @@ def _report(found: Mapping[str, Any], inputs: Inputs, settings: Settings) -> dic
 
 def _with_paragraphs(
     found: Mapping[str, Any],
-    spark: "SparkSession",
+    spark: "Spark | SparkSession",
     layout: Layout,
     duplicates: Mapping[str, str],
     folder: str,
@@ -214,8 +222,10 @@ def _with_paragraphs(
     settings: Settings,
 ) -> dict[str, Any]:
     """`found` with the files of repeated paragraphs, beside those of duplicates."""
+    from pipelines.spark.session import sql_session
+
     written = write_repeated_paragraphs(
-        spark,
+        sql_session(spark),
         layout,
         folder,
         inputs.corpus,

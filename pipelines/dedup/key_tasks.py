@@ -32,6 +32,8 @@ from pipelines.dedup.cluster_state import StateFolder
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from pipelines.spark.session import Spark
+
 T = TypeVar("T")
 R = TypeVar("R")
 INDEX_FOLDER = "index"
@@ -57,14 +59,14 @@ class Found:
     candidates: list[tuple[str, int]]
 
 
-def run_each(spark: "SparkSession", function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def run_each(spark: "Spark | SparkSession", function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Run one Spark task per item; the results in the order of `items`."""
     if not items:
         return []
     return spark.sparkContext.parallelize(items, len(items)).map(function).collect()
 
 
-def runs_of(spark: "SparkSession", task: KeysTask, parts: Sequence[SignaturePart]) -> list[list[Run]]:
+def runs_of(spark: "Spark | SparkSession", task: KeysTask, parts: Sequence[SignaturePart]) -> list[list[Run]]:
     """The runs of each part."""
     written = run_each(spark, partial(write_runs, task), parts)
     return [[Run(**run) for run in of_part] for of_part in written]
@@ -98,7 +100,7 @@ class _IndexTask:
 
 
 def write_indexes(
-    spark: "SparkSession", layout: Layout, work: str, folder: StateFolder, runs: Mapping[str, Sequence[Run]]
+    spark: "Spark | SparkSession", layout: Layout, work: str, folder: StateFolder, runs: Mapping[str, Sequence[Run]]
 ) -> tuple[dict[str, tuple[IndexFile, ...]], list[tuple[str, int]]]:
     """The index files of each new segment (a key of `runs`), and files of the edges between its runs."""
     tasks: list[_IndexTask] = []
@@ -138,7 +140,7 @@ class _LookupTask:
 
 
 def look_up(
-    spark: "SparkSession",
+    spark: "Spark | SparkSession",
     layout: Layout,
     work: str,
     new: Sequence[tuple[str, IndexFile]],

@@ -9,9 +9,13 @@ from gristmill.core.layout import Layout
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from pipelines.spark.session import Spark
+
 
 @contextlib.contextmanager
-def checkpointer(spark: "SparkSession", layout: Layout, folder: str) -> Iterator[Callable[["DataFrame"], "DataFrame"]]:
+def checkpointer(
+    spark: "Spark | SparkSession", layout: Layout, folder: str
+) -> Iterator[Callable[["DataFrame"], "DataFrame"]]:
     """A function that computes a frame and forgets how.
 
     In one process the executor holds the rows (memory, then disk): nothing is lost that the run outlives.

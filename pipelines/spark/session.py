@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MASTER_VARIABLE = "GRISTMILL_SPARK_MASTER"
 JVM_FAREWELL_SECONDS = 5.0  # it leaves when its standard input ends; what stays is ended by force
+_SINGLE_TASK_ROWS = "spark.gristmill.singleTaskRows"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -41,6 +42,16 @@ class Spark:
         from pyspark.sql import SparkSession
 
         return cast(Any, SparkSession.builder).getOrCreate()
+
+
+def sql_session(spark: "Spark | SparkSession") -> "SparkSession":
+    """The SQL session of either."""
+    return spark.session if isinstance(spark, Spark) else spark
+
+
+def single_task_rows(spark: "Spark | SparkSession") -> int:
+    """The setting `single_task_rows` that Spark was started with."""
+    return int(spark.sparkContext.getConf().get(_SINGLE_TASK_ROWS) or SparkSettings.single_task_rows)
 
 
 @contextlib.contextmanager
@@ -137,6 +148,7 @@ def _start(settings: SparkSettings, name: str, scratch: Path, java: Path, java_o
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.warehouse.dir": f"{scratch}/warehouse",
         "spark.local.dir": str(scratch),
+        _SINGLE_TASK_ROWS: str(settings.single_task_rows),
         "spark.task.maxFailures": str(TASK_ATTEMPTS),
     }
     if _stays_here(settings.master):

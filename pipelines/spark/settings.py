@@ -14,6 +14,10 @@ class SparkSettings:
     master: str = "local[*]"  # or spark://host:7077, yarn, k8s://…; GRISTMILL_SPARK_MASTER goes before it
     driver_memory: str = "1g"  # heap of the driver's JVM, which on one machine does all the work
     shuffle_partitions: int = 8  # per local core this is plenty; raise it with the cluster
+    # Clustering of new documents that meet in at most so many edges and candidates is a few tasks without a shuffle,
+    # one of which holds these (a hundred bytes each); with more of them everything is shuffled. 0: always. The result
+    # has the same bytes either way.
+    single_task_rows: int = 1 << 20
 
     def __post_init__(self) -> None:
         is_cluster = self.master.startswith(("spark://", "k8s://")) or self.master == "yarn"
@@ -23,6 +27,8 @@ class SparkSettings:
             raise ValueError(f"driver_memory is {self.driver_memory!r}; give a size such as 2g")
         if self.shuffle_partitions < 1:
             raise ValueError(f"shuffle_partitions is {self.shuffle_partitions}; give 1 or more")
+        if self.single_task_rows < 0:
+            raise ValueError(f"single_task_rows is {self.single_task_rows}; give 0 or more")
 
     @property
     def is_local(self) -> bool:

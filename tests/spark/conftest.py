@@ -1,7 +1,8 @@
 """One Spark session for all tests that need one."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -15,3 +16,23 @@ def spark() -> Iterator[object]:
         warnings.simplefilter("ignore", ResourceWarning)
         with spark_session(SparkSettings(master="local[2]", shuffle_partitions=4), "tests") as session:
             yield session
+
+
+ONE_TASK, FRAMES = SparkSettings.single_task_rows, 0
+
+
+@pytest.fixture
+def single_task_rows(spark: Any) -> Iterator[Callable[[int], None]]:
+    """Set how many edges and candidates clustering joins in one task, for one test."""
+
+    def limit(rows: int) -> None:
+        spark.sparkContext._conf.set("spark.gristmill.singleTaskRows", str(rows))
+
+    yield limit
+    limit(ONE_TASK)
+
+
+@pytest.fixture(params=[ONE_TASK, FRAMES], ids=["one task", "frames"])
+def each_way(request: pytest.FixtureRequest, single_task_rows: Callable[[int], None]) -> None:
+    """Clustering joins in one task, then by shuffles."""
+    single_task_rows(request.param)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import FRAMES, ONE_TASK
 from dedup_corpus import UNVERIFIED, Document, document, expected_representatives, shard, write_segments
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -92,13 +93,14 @@ DOCUMENTS = st.lists(
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DOCUMENTS, st.integers(0, 1000))
-def test_the_same_representatives_however_sharded(spark, tmp_path_factory, drawn, seed: int) -> None:
+def test_the_same_representatives_however_sharded(spark, tmp_path_factory, single_task_rows, drawn, seed: int) -> None:
     documents = [
         document(f"d{index}", [band if band > 5 else 1000 + index for band in bands], f"t{text}", float(quality))
         for index, (bands, text, quality) in enumerate(drawn)
     ]
     expected = expected_representatives(documents)
-    for segments, parts in ((1, 1), (3, 2)):
+    for segments, parts, rows in ((1, 1, FRAMES), (3, 2, FRAMES), (2, 3, ONE_TASK), (1, 1, ONE_TASK)):
+        single_task_rows(rows)
         layout = Layout(str(tmp_path_factory.mktemp("sharded")))
         write_segments(layout, "c", shard(documents, seed + segments, segments, parts))
         report = cluster(spark, layout)
@@ -125,6 +127,7 @@ def golden() -> list[list[list[Document]]]:
     return [[[a, near, young], [mute[0], nothing, lonely]], [[copy, best, old, mute[1]], [far, undated, swapped]]]
 
 
+@pytest.mark.usefixtures("each_way")
 def test_golden_clusters(spark, layout: Layout) -> None:
     write_segments(layout, "c", golden())
     report = cluster(spark, layout)
@@ -156,6 +159,7 @@ def test_golden_clusters(spark, layout: Layout) -> None:
     assert forced["files"] == report["files"]
 
 
+@pytest.mark.usefixtures("each_way")
 def test_the_same_bytes_whatever_the_parallelism(spark, layout: Layout) -> None:
     write_segments(layout, "c", golden())
     first = cluster(spark, layout)["files"]
@@ -166,6 +170,7 @@ def test_the_same_bytes_whatever_the_parallelism(spark, layout: Layout) -> None:
     spark.conf.set("spark.sql.shuffle.partitions", before)
 
 
+@pytest.mark.usefixtures("each_way")
 def test_a_chain_of_documents_is_one_cluster(spark, layout: Layout) -> None:
     links = [document(f"link{i}", [10_000 + i // 2, 20_000 + (i + 1) // 2, i, -i % 2**32]) for i in range(2000)]
     write_segments(layout, "c", shard(links, 1, 2, 2))
@@ -173,6 +178,7 @@ def test_a_chain_of_documents_is_one_cluster(spark, layout: Layout) -> None:
     assert (report["clusters"], report["largest_cluster"], report["near"]) == (1, 2000, 1999)
 
 
+@pytest.mark.usefixtures("each_way")
 def test_empty_segments_and_texts_without_signatures(spark, layout: Layout) -> None:
     nothing = [document(f"n{i}", [], quality=0.0) | {"signature": None, "content_hash": None} for i in range(3)]
     for corpus, segments in {"empty": [[[]]], "partless": [[]], "mute": [[nothing], [[]]]}.items():

@@ -78,6 +78,7 @@ def state_folders(layout: Layout) -> Sequence[str]:
     return [path.rsplit("/", 2)[1] for path in found]
 
 
+@pytest.mark.usefixtures("each_way")
 def test_five_arrivals_a_rebuilt_and_a_removed_segment_are_one_full_run(spark, layout: Layout) -> None:
     grid = shard(documents(400, 1), 5, 5, 2)
     segments: dict[str, list[list[Document]]] = {}
@@ -114,6 +115,7 @@ def test_five_arrivals_a_rebuilt_and_a_removed_segment_are_one_full_run(spark, l
     assert representatives(layout, "c") == expected_representatives(of(segments)[: -len(segments["00007"][0])])
 
 
+@pytest.mark.usefixtures("each_way")
 def test_corpora_are_compared_and_the_preferred_one_keeps_its_documents(spark, layout: Layout) -> None:
     crawl, books = documents(150, 5), documents(60, 5)[:40] + documents(30, 6)
     books = [row | {"doc_id": f"b{row['doc_id']}", "corpus": "books", "quality": 0.0} for row in books]
@@ -146,6 +148,7 @@ def test_corpora_are_compared_and_the_preferred_one_keeps_its_documents(spark, l
     assert cluster(spark, layout, "crawl", ALL, is_forced=True)["files"] == left["files"]
 
 
+@pytest.mark.usefixtures("each_way")
 @pytest.mark.parametrize("kind", ["members", "duplicates"])
 def test_a_damaged_state_is_made_again(spark, layout: Layout, kind: str) -> None:
     write_segment(layout, Partition("c", "a"), [documents(40, 5)])
@@ -182,6 +185,7 @@ def write_texts(layout: Layout, segment: str, texts: list[str]) -> None:
         attempt.commit({"rows_kept": len(texts), "fingerprint": f"{segment} {len(texts)}", "settings": values})
 
 
+@pytest.mark.usefixtures("each_way")
 def test_verified_candidates_are_the_same_however_they_arrive(spark, layout: Layout) -> None:
     order = random.Random(8)
     words = [f"word{index}" for index in range(3000)]
@@ -210,6 +214,7 @@ def test_verified_candidates_are_the_same_however_they_arrive(spark, layout: Lay
     assert cluster(spark, layout)["near"] > arrived["near"], "unverified, the less alike count too"
 
 
+@pytest.mark.usefixtures("each_way")
 def test_a_bucket_of_ten_thousand_is_one_cluster(spark, layout: Layout) -> None:
     same = [document(f"s{index}", [1, 2, 3, 4]) for index in range(10_000)]
     write_segment(layout, Partition("c", "a"), [same[:4000], same[4000:9000]])
@@ -220,6 +225,7 @@ def test_a_bucket_of_ten_thousand_is_one_cluster(spark, layout: Layout) -> None:
     assert report["tally"]["bucket_rows"] < 1_100 * 5, "new documents alone are looked up"
 
 
+@pytest.mark.usefixtures("each_way")
 def test_a_bucket_too_large_to_verify_is_joined_and_counted(spark, layout: Layout) -> None:
     same = [document(f"s{index}", [1, 2, 3, 4]) for index in range(MAXIMUM_TEXTS + 1)]
     write_segment(layout, Partition("c", "a"), [same[:600]])

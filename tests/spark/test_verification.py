@@ -172,6 +172,7 @@ def test_documents_that_could_not_be_signed_shift_no_row_and_changed_texts_are_r
     assert "verified_jaccard: 0" in str(problem)
 
 
+@pytest.mark.usefixtures("each_way")
 def test_verified_clusters_whatever_arrives_when(spark: Any, tmp_path: Any) -> None:
     texts = corpus(11, 40, 8)
     half = signatures.Settings(bands=8, rows=8)  # which are looked up in shorter bands
