@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from gristmill.core.errors import MissingDataError
 from training.history import TracedSequence, TrainingRun
 from training.sampling import load_tokenizer
-from training.shards import Shard, ShardRows, TokenArray
+from training.shard_rows import ShardRows, TokenArray
+from training.shards import Shard
 from training.spans import current_spans
 
 if TYPE_CHECKING:
