@@ -78,10 +78,9 @@ def input_fingerprints(layout: Layout, stage: Stage, partition: Partition) -> di
                     f"no tokenizer under {layout.root}: "
                     f"run `gristmill run {partition.corpus} --through tokenizer` first"
                 )
-            report = latest[1]
-        else:
-            report = layout.require_report(asset, partition)
-        found[asset] = report["fingerprint"]
+            found[asset] = latest[0]  # named by its content: trained again to the same, it leaves all as it is
+            continue
+        found[asset] = layout.require_report(asset, partition)["fingerprint"]
     return found
 
 
