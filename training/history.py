@@ -94,6 +94,11 @@ class TrainingRun:
         """What names it among all runs."""
         return f"{self.asset}/{self.run_id}"
 
+    @property
+    def is_order_proven(self) -> bool:
+        """Whether the run kept a mark of its order, which `reading` compares; one of an older version has none."""
+        return bool(self.order)
+
     @cached_property
     def mixture(self) -> Mixture:
         """The mixture as the run saw it."""
@@ -122,7 +127,7 @@ class TrainingRun:
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready values."""
         names = ("asset", "run_id", "seed", "global_batch_size", "steps", "steps_made", "is_finished")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"is_order_proven": self.is_order_proven}
 
 
 def order_mark(reading: Reading, steps: int) -> dict[str, Any]:

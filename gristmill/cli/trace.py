@@ -101,6 +101,10 @@ def _show_head(out: Console, run: "TrainingRun", step: int, batch: "list[TracedS
         f"{counted(len(batch), 'sequence')} of {run.mixture.sequence_length:,} tokens, "
         f"{counted(len(documents), 'document')}; step 1 is the first, and reads the loader's batch 0",
     )
+    if not run.is_order_proven:
+        line(
+            out, "a run of an older version, which kept no mark of its order: told is what this version reads", "yellow"
+        )
 
 
 def _show_sequence(out: Console, sequence: "TracedSequence", origins: Origins) -> None:

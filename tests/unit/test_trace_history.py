@@ -133,6 +133,7 @@ def test_a_run_is_traced_after_its_shards_were_made_again(layout: Layout) -> Non
             write_documents(layout, corpus, segment, [["another text, which is much shorter", "and one more"]])
             pack(layout, Partition(corpus, segment))
     kept, old = find_run(layout, "aaaa1111"), find_run(layout, "bbbb2222")
+    assert (kept.is_order_proven, old.is_order_proven) == (True, False)
     assert trace(kept, 3) == before
     told = SeenTexts(kept).pieces(before[0])
     assert isinstance(told, str)
