@@ -21,6 +21,7 @@ from training.chinchilla import optimal_tokens
 from training.history import order_mark
 from training.launch import Ranks
 from training.reading import Reading
+from training.repetition import repetition_warning
 from training.runs import Run, code_version, fingerprint, open_run
 from training.sampling import load_tokenizer
 from training.shards import Mixture, read_mixture
@@ -125,6 +126,8 @@ def pretrain(layout: Layout, settings: PretrainSettings, reporter: Reporter, *, 
             f"{settings.global_batch_size} x {prepared.mixture.sequence_length} "
             f"tokens ({epochs:.2f} epochs of the mixture)"
         )
+        if line := repetition_warning(layout, prepared.mixture, epochs):
+            reporter.warning(line)
         # The mixture as this run saw it, and the spans of its shards, for whoever asks later what was read at a step.
         source = layout.join("training_mixture", "mixture.json")
         layout.write_json(str(run.folder / "mixture.json"), keep_spans(layout, layout.read_json(source) or {}))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from gristmill.cli.output import HomeOption, JsonOption, console, plain, print_json, table
+from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
 from gristmill.core.errors import GristmillError, MissingDataError, SettingsError, one_line
 from gristmill.core.layout import REPORT_NAME, Layout
 from gristmill.core.settings import resolve
@@ -109,7 +109,7 @@ def print_mixture(
     columns = ["corpus", "#sampling proportion", "#epochs", "#tokens", "#tokens read", "#sequences read", "#disk size"]
     columns += ["#held out"] + (["#epochs of training"] if epochs else []) + (["in force now"] if before else [])
     shown = table(*columns)
-    for row in [*rows, total(rows)]:
+    for row in [*rows, total(rows)] if len(rows) > 1 else rows:
         name = row["source"]
         cells = [plain(name), *figures(row), held.pop(row.get("corpus"), "")]
         if epochs:
@@ -174,5 +174,5 @@ def _changes(layout: Layout, settings_file: str | None, committed: Mapping[str, 
         lines.append(f"made with other settings: {', '.join(names)}")
     shards = set(today["inputs"].items()) ^ set(committed.get("inputs", {}).items())
     if shards:
-        lines.append(f"made of other shards: {len({name for name, _ in shards}):,} segments have changed")
+        lines.append(f"made of other shards: {counted(len({name for name, _ in shards}), 'segment')} changed")
     return [f"{line}; {_REMAKE} makes it again" for line in lines]

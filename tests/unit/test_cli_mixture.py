@@ -58,7 +58,7 @@ def test_what_training_repeats_is_said(home: Layout, capsys: pytest.CaptureFixtu
 def test_what_has_changed_since_is_said(home: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     mix(home)
     pack(home, write_documents(home, "c", "00000", [[story(i) for i in range(50)]]))
-    assert "other shards: 1 segments" in run_json(home, capsys)["notes"][0]
+    assert "other shards: 1 segment changed" in run_json(home, capsys)["notes"][0]
     Path(home.root, "settings.yaml").write_text("training_mixture: {max_epochs: 3, corpora: {a: 1, b: 2}}\n")
     assert "other settings: corpora, max_epochs" in run_json(home, capsys)["notes"][0]
     Path(home.root, "settings.yaml").write_text("training_mixture: {corpora: {a: 100}}\n")
