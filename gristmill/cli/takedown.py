@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
 from gristmill.core.errors import EnvironmentProblemError
-from gristmill.core.layout import Layout
+from gristmill.core.layout import Layout, Partition
 
 if TYPE_CHECKING:
     from pipelines.takedowns.consequences import Consequences
@@ -202,7 +203,7 @@ def apply_(
     if found.is_nothing:
         out.print("nothing to do: all that is committed is as takedowns.yaml asks")
     else:
-        out.print(f"{counted(done, 'document')} taken down in {_listed([p.key for p in found.segments])}")
+        out.print(f"{counted(done, 'document')} taken down in {_listed(_keys(found.segments))}")
     _print_models(out, seen, sum(map(len, found.documents.values())))
     for command in _commands(layout, None, seen):
         out.print(f"  {command}")
@@ -246,8 +247,10 @@ def _print_documents(out: Console, found: "Consequences", documents: int) -> Non
     waiting = sum(map(len, found.pending.values()))
     out.print(
         f"{counted(len(found.takedowns), 'pattern')}: {counted(documents, 'document')} taken down, "
-        f"{waiting:,} of them still there"
+        f"{waiting:,} of them still in extracted_documents"
     )
+    if found.unfinished:
+        out.print(f"out of extracted_documents, and not yet of what follows: {_listed(_keys(found.unfinished))}")
     out.print("the crawl files that a corpus was registered from are not ours to change, and stay as they are")
 
 
@@ -297,6 +300,10 @@ def _remark(exposure: "Exposure") -> str:
     if not exposure.run.is_finished:
         remarks.append("unfinished")
     return "; ".join(remarks)
+
+
+def _keys(partitions: Iterable[Partition]) -> list[str]:
+    return [partition.key for partition in sorted(partitions)]
 
 
 def _listed(keys: list[str]) -> str:

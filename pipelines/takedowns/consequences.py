@@ -81,12 +81,14 @@ def consequences(layout: Layout) -> Consequences:
     stale = {p: s for p, s in standing.items() if s.is_stale}
     unfinished = _unfinished(layout, standing)
     segments = {*stale, *unfinished, *waiting}
-    returning, sharing = _clusters(layout, {i for ids in waiting.values() for i in ids})
+    documents = taken_down(layout, takedowns)
+    going = [waiting, {p: documents.get(p, set()) for p in unfinished}]  # these may still be in the clusters
+    returning, sharing = _clusters(layout, {i for some in going for ids in some.values() for i in ids})
     return Consequences(
         takedowns,
         stale,
         unfinished,
-        taken_down(layout, takedowns),
+        documents,
         waiting,
         clustered_with(layout, {p.corpus for p in segments}),
         returning,
