@@ -236,3 +236,13 @@ def test_the_run_sees_the_mixture_as_it_was(layout: Layout) -> None:
     assert run.mixture.shards[0].spans is not None
     assert run.mixture.fingerprint == read_mixture(layout).fingerprint
     assert run.metrics(2)["loss"] == pytest.approx(8.98)
+
+
+def test_spans_are_copied_where_links_are_not_to_be_had(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr("training.spans.os.link", refuse)
+    make_run(layout, "aaaa1111")
+    assert all(sequence.spans for sequence in trace(find_run(layout, "latest"), 1))
+    assert not list(Path(layout.join("models", "spans")).glob("*.tmp"))
