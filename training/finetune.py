@@ -88,7 +88,8 @@ def setup(layout: Layout, method: str, settings: LoraSettings) -> Setup:
         base, base_report = latest_final(layout)
         base_mark = str(base_report["fingerprint"])
     tokenizer = base / "tokenizer.json"
-    if not tokenizer.is_file() or not _sha256(tokenizer).hex().startswith(report["tokenizer_version"]):
+    used = Path(layout.tokenizer_dir(report["tokenizer_version"])) / tokenizer.name
+    if not tokenizer.is_file() or not used.is_file() or _sha256(tokenizer) != _sha256(used):
         raise MissingDataError(
             f"instruction_dataset was made with tokenizer {report['tokenizer_version']}, which is not the one beside "
             f"{base}: run `python -m training.instructions --force` after choosing that tokenizer"
