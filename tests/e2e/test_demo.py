@@ -12,9 +12,8 @@ import pytest
 import yaml
 
 from assets.takedown_checks import mixture_is_free, model_is_free
-from gristmill.core.layout import Layout
-
 from benchmarks.history import record_at
+from gristmill.core.layout import Layout
 
 pytestmark = [pytest.mark.e2e, pytest.mark.spark, pytest.mark.torch]
 GRISTMILL = [sys.executable, "-c", "from gristmill.cli.main import run; run()"]
