@@ -15,14 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tokens_data import doc_id, pack, story, train, write_documents
+from tokens_data import doc_id, mix, pack, story, train, write_documents
 
-from gristmill.core.errors import MissingDataError
+from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import Layout, Partition
 from pipelines.parts import PartTask
 from pipelines.tokens.shards import Settings, pack_segment, verify_manifest
 from pipelines.tokens.unpack import document_text
 from pipelines.tokens.vocabulary import Encoder
+from training.loader import Loader
 
 
 def texts_from_spans(layout: Layout, partition: Partition) -> dict[str, str]:
@@ -269,3 +270,20 @@ def test_an_object_store_holds_the_same_bytes(layout: Layout) -> None:
     assert verify_manifest(remote, partition, is_deep=True) == []
     assert document_text(remote, partition, doc_id("c00000", 42)) == story(42)
     remote.fs.rm(remote.base, recursive=True)
+
+
+def test_shards_of_another_tokenizer_are_refused(layout: Layout) -> None:
+    partition = _packed(layout)
+    mix(layout)
+    first = layout.latest(layout.join("tokenizer"))
+    train(layout, vocabulary_size=340)
+    second = layout.latest(layout.join("tokenizer"))
+    assert first is not None
+    assert second is not None
+    with pytest.raises(SettingsError, match=rf"c\|00000 were made with tokenizer {first[0]}, in force is {second[0]}"):
+        mix(layout)
+    pack(layout, partition)  # the mixture still names the shards of before
+    with pytest.raises(MissingDataError, match=f"written with tokenizer {second[0]}, the mixture is for {first[0]}"):
+        Loader(layout).batch(0, 4)
+    mix(layout)
+    assert Loader(layout).batch(0, 4).input_ids.shape == (4, 32)
