@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -76,7 +77,7 @@ class WorkerHost:
             return self._process
         self.close()
         self._answers, self._mark = queue.SimpleQueue(), uuid.uuid4().hex
-        process = start_supervised(["-m", "pipelines.serve"], self._mark, {}, stdin=subprocess.PIPE)
+        process = start_supervised(["-m", "pipelines.serve"], self._mark, _one_thread(), stdin=subprocess.PIPE)
         self._process = process
         self._threads = [
             threading.Thread(target=read, args=(process, self._answers), daemon=True)
@@ -101,6 +102,12 @@ class WorkerHost:
                 with contextlib.suppress(ValueError, OSError):  # a sink that is closed or a full disk: keep draining
                     self._sink.write(text)
                     self._sink.flush()
+
+
+def _one_thread() -> dict[str, str]:
+    """For numpy, whose library of linear algebra starts a thread per core that spins, in each process that imports it;
+    no stage has anything for them to do."""
+    return {name: os.environ.get(name, "1") for name in ("OPENBLAS_NUM_THREADS",)}
 
 
 _FAREWELL_SECONDS = 8.0

@@ -21,6 +21,7 @@ from gristmill.core.settings import build
 from pipelines.commit import unfinished_name
 from pipelines.damage import reading
 from pipelines.judging import Scorer, judge
+from pipelines.kept_memory import keep_freed_memory
 from pipelines.no_pandas import without_pandas
 from pipelines.redacted_urls import redacted
 from pipelines.schema import QUARANTINE_SCHEMA
@@ -163,6 +164,7 @@ def read_part(task: PartTask) -> Iterator[pa.RecordBatch]:
 def run_part(task: PartTask) -> PartResult:
     """Read, score or recall, decide, edit, write: the whole of a map stage for one part."""
     without_pandas()
+    keep_freed_memory()
     module = stage(task.stage).load()
     settings = build(module.Settings, task.settings, f"settings of {task.stage}")
     if task.facts:

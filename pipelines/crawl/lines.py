@@ -11,6 +11,12 @@ def normalise(text: str) -> str:
 
     The line rules of FineWeb and Gopher were tuned on text of that form, which is what trafilatura writes.
     """
-    lines = _CONTROL.sub("", _LINE_END.sub("\n", text)).split("\n")
+    lines = text.split("\n")
+    if not all(map(str.isprintable, lines)):  # so are all characters that the expressions look for
+        lines = "\n".join([line if line.isprintable() else _mended(line) for line in lines]).split("\n")
     # Time in proportion to the text whatever it holds; `\s*\n\s*` takes the square of a run of spaces.
-    return "\n".join(line for line in (line.strip() for line in lines) if line)
+    return "\n".join(filter(None, map(str.strip, lines)))
+
+
+def _mended(line: str) -> str:
+    return _CONTROL.sub("", _LINE_END.sub("\n", line))
