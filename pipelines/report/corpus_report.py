@@ -11,7 +11,7 @@ from pipelines.report.funnel import LANGUAGE_STAGE, Funnel, compute_funnel
 from pipelines.report.page import commit_page, data_uri, render
 from pipelines.report.plots import funnel_plot, language_plot
 from pipelines.report.reasons import ANY_STAGE_REASONS, stage_reasons
-from pipelines.report.tokenizer_plot import tokenizer_plot
+from pipelines.report.tokenizer_plot import ours_first, tokenizer_plot
 
 ASSET = "corpus_report"
 PRIVACY_STAGE = "clean_documents"
@@ -129,6 +129,7 @@ def tokenizer_section(layout: Layout) -> dict[str, Any] | None:
     return {
         "version": version,
         "measures": report["measures"],
+        "names": ours_first(report["measures"]["vocabulary_sizes"]),
         "notes": report.get("notes") or [],
         "plot": data_uri(tokenizer_plot(report["measures"], f"Tokenizer {version}: bytes per token")),
     }
