@@ -82,6 +82,7 @@ def test_verified_edges_are_the_same(spark: Any, tmp_path: Path, single_task_row
     for limit in (FRAMES, ONE_TASK):
         single_task_rows(limit)
         layout = Layout(str(tmp_path / str(limit)))
+        report: dict[str, Any] = {}
         for segment in range(2):
             write_texts(layout, f"{segment:05d}", [" ".join(text) for text in texts[segment::2]])
             report = run(spark, layout, Partition("c"), Settings(), Reporter())
