@@ -1,8 +1,8 @@
 """From shards back to documents: a document's spans, its tokens, its text.
 
-    document_spans(layout, partition, doc_id)     where its tokens lie
-    document_tokens(layout, partition, doc_id)    its tokens, put together
-    document_text(layout, partition, doc_id)      its text, byte for byte
+document_spans(layout, partition, doc_id)     where its tokens lie
+document_tokens(layout, partition, doc_id)    its tokens, put together
+document_text(layout, partition, doc_id)      its text, byte for byte
 """
 
 import posixpath
