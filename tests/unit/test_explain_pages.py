@@ -45,7 +45,7 @@ def commit(
             writer = PartWriter(layout, posixpath.join(folder, f"part-{number:05d}.parquet"))
             rows = [
                 {
-                    "doc_id": identity(str(url), 1000 * number + i),
+                    "doc_id": identity(str(url), len(ids) + i),
                     "url": url,
                     "warc_file": "x.warc.gz",
                     "warc_offset": i,

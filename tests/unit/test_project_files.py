@@ -17,7 +17,7 @@ from pipelines.report.changes import parse_change
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")] if p.is_file())
-COMMANDS = [[name] for name in ("corpus", "demo", "dev", "duplicates", "funnel", "generate", "run")]
+COMMANDS = [[name] for name in ("corpus", "demo", "dev", "duplicates", "explain", "funnel", "generate", "run", "trace")]
 COMMANDS += [["corpus", "add"], ["corpus", "remove"]]
 PIN = re.compile(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+")
 
