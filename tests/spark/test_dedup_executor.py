@@ -76,29 +76,37 @@ def test_a_killed_executor_changes_no_byte(spark: Any, tmp_path: Path) -> None:
     links = [document(f"link{i}", [10_000 + i // 2, 20_000 + (i + 1) // 2, i, i % 90]) for i in range(800)]
     write_segments(layout, "c", shard(links, 1, 2, 3))
     undisturbed = run(spark, layout, Partition("c"), UNVERIFIED, Reporter())
-    for folder in ("duplicate_clusters", "cluster_state"):
-        layout.fs.rm(layout.join(folder), recursive=True)
     (tmp_path / "cluster").mkdir()
     with cluster_of_two(tmp_path / "cluster") as (master, workers):
-        command = [sys.executable, "-m", "pipelines.worker", "duplicate_clusters", "--root", layout.root]
-        job = subprocess.Popen(
-            [*command, "--partition", "c", "--master", master, "--settings", '{"verified_jaccard": 0}'],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        rounds = Path(layout.join(".tmp"))
         # Frames that were computed lie in files: the edges, then one for each round.
-        wait_until(lambda: job.poll() is not None or len(list(rounds.rglob(".checkpoints/*/rdd-*"))) > 1, "a round")
-        first = executors(workers)
-        assert job.poll() is None, job.communicate()[1]
-        assert len(first) == WORKERS
-        first[0].kill()
-        _, errors = job.communicate(timeout=PATIENCE_SECONDS)
-        assert job.returncode == 0, errors
-        said = (tmp_path / "cluster" / "log").read_text()
-        assert "code 137" in said or "exitStatus 137" in said, "an executor did die"
-    report = json.loads(Path(layout.partition_dir("duplicate_clusters", Partition("c")), "report.json").read_text())
-    assert report["engine"]["master"] == master
-    assert report["files"] == undisturbed["files"]
-    assert not list(Path(layout.root).rglob(".checkpoints"))
+        for rows, pattern, least in ((0, ".checkpoints/*/rdd-*", 2),):
+            for folder in ("duplicate_clusters", "cluster_state"):
+                layout.fs.rm(layout.join(folder), recursive=True)
+            layout.write_bytes(layout.join("settings.yaml"), f"spark:\n  single_task_rows: {rows}\n".encode())
+            report = killed_once(layout, master, workers, pattern, least)
+            said = (tmp_path / "cluster" / "log").read_text()
+            assert "code 137" in said or "exitStatus 137" in said, "an executor did die"
+            assert report["engine"]["master"] == master
+            assert (report["tally"]["rounds"] == 0) == (rows > 0)
+            assert report["files"] == undisturbed["files"]
+            assert not list(Path(layout.root).rglob(".checkpoints"))
+
+
+def killed_once(layout: Layout, master: str, workers: list[psutil.Process], pattern: str, least: int) -> dict[str, Any]:
+    """The report of a job of which an executor is killed once there are `least` intermediate files of a pattern."""
+    command = [sys.executable, "-m", "pipelines.worker", "duplicate_clusters", "--root", layout.root]
+    job = subprocess.Popen(
+        [*command, "--partition", "c", "--master", master, "--settings", '{"verified_jaccard": 0}'],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    work = Path(layout.join(".tmp"))
+    wait_until(lambda: job.poll() is not None or len(list(work.rglob(pattern))) >= least, f"files {pattern}")
+    first = executors(workers)
+    assert job.poll() is None, job.communicate()[1]
+    assert len(first) == WORKERS
+    first[0].kill()
+    _, errors = job.communicate(timeout=PATIENCE_SECONDS)
+    assert job.returncode == 0, errors
+    return json.loads(Path(layout.partition_dir("duplicate_clusters", Partition("c")), "report.json").read_text())
