@@ -7,7 +7,6 @@ checkpoints/step-00000100/
 checkpoints/latest                                                  name of the newest
 """
 
-import hashlib
 import json
 import os
 import random
@@ -22,6 +21,7 @@ from torch import distributed
 
 from gristmill.core.errors import EnvironmentProblemError, MissingDataError
 from gristmill.core.layout import storage_error
+from training.digests import file_sha256
 from training.engine import Place
 
 MANIFEST_NAME = "checkpoint.json"
@@ -93,7 +93,7 @@ class Checkpoints:
                 "step": step,
                 "world_size": self._place.world_size,
                 "state": state,
-                "files": {p.name: _sha256(p) for p in sorted(aside.iterdir()) if p.is_file()},
+                "files": {p.name: file_sha256(p) for p in sorted(aside.iterdir()) if p.is_file()},
             }
             _write(aside / MANIFEST_NAME, json.dumps(manifest, indent=1))
             target = self._folder / name
@@ -168,14 +168,9 @@ def check(folder: Path) -> dict[str, Any]:
         path = folder / Path(name).name
         if not path.is_file():
             raise MissingDataError(f"checkpoint {folder} lacks {name}")
-        if _sha256(path) != digest:
+        if file_sha256(path) != digest:
             raise MissingDataError(f"checkpoint {folder} is damaged: {name} has changed since it was written")
     return manifest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ from gristmill.core.layout import Layout
 from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from training.arguments import LoraSettings, QloraSettings
+from training.digests import file_sha256
 from training.learning_rate import learning_rate
 from training.loader import IGNORED_LABEL
 from training.metrics import MetricsLog
@@ -83,13 +84,13 @@ def setup(layout: Layout, method: str, settings: LoraSettings) -> Setup:
         if not (base / "config.json").is_file():
             raise MissingDataError(f"base_model {base} is not a model folder (no config.json in it)")
         weights = sorted(base.glob("*.safetensors"))
-        base_mark = hashlib.sha256(b"".join(_sha256(path) for path in weights)).hexdigest()[:32]
+        base_mark = hashlib.sha256(b"".join(bytes.fromhex(file_sha256(path)) for path in weights)).hexdigest()[:32]
     else:
         base, base_report = latest_final(layout)
         base_mark = str(base_report["fingerprint"])
     tokenizer = base / "tokenizer.json"
     used = Path(layout.tokenizer_dir(report["tokenizer_version"])) / tokenizer.name
-    if not tokenizer.is_file() or not used.is_file() or _sha256(tokenizer) != _sha256(used):
+    if not tokenizer.is_file() or not used.is_file() or file_sha256(tokenizer) != file_sha256(used):
         raise MissingDataError(
             f"instruction_dataset was made with tokenizer {report['tokenizer_version']}, which is not the one beside "
             f"{base}: run `python -m training.instructions --force` after choosing that tokenizer"
@@ -104,11 +105,6 @@ def setup(layout: Layout, method: str, settings: LoraSettings) -> Setup:
     return Setup(
         asset, settings, base, examples["train"], examples["heldout"][: settings.evaluate_examples], steps, inputs, mark
     )
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _read_examples(path: Path) -> dict[str, list[Example]]:

@@ -28,6 +28,7 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from training.arguments import InstructionSettings
 from training.chat import Chat, Message
+from training.digests import file_sha256
 from training.loader import IGNORED_LABEL
 from training.runs import code_version, fingerprint, now
 from training.shards import read_mixture
@@ -225,7 +226,7 @@ def build_dataset(layout: Layout, settings: InstructionSettings, reporter: Repor
     """
     version, length = _tokenizer_and_length(layout)
     files = source_files(layout, settings)
-    inputs = {"tokenizer": version} | {f"{n} {p.name}": _sha256(p) for n, p in enumerate(files)}
+    inputs = {"tokenizer": version} | {f"{n} {p.name}": file_sha256(p) for n, p in enumerate(files)}
     mark = fingerprint(ASSET, to_plain(settings) | {"length": length}, inputs, code_version(CODE))
     folder = layout.singleton_dir(ASSET)
     report_path = posixpath.join(folder, REPORT_NAME)
@@ -272,11 +273,6 @@ def _tokenizer_and_length(layout: Layout) -> tuple[str, int]:
             ) from None
         return latest[0], DEFAULT_LENGTH
     return mixture.tokenizer_version, mixture.sequence_length
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,6 @@ set, the shards used longest ago go first; a process that has one mapped keeps i
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import uuid
@@ -17,6 +16,7 @@ from typing import Any, cast
 
 from gristmill.core.errors import EnvironmentProblemError, MissingDataError, SettingsError
 from gristmill.core.layout import Layout
+from training.digests import file_sha256
 
 CACHE_VARIABLE = "GRISTMILL_CACHE"  # the folder
 CACHE_SIZE_VARIABLE = "GRISTMILL_CACHE_GB"  # how much it may hold; unset: no limit
@@ -58,7 +58,7 @@ class ShardCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             with _locked(self.folder / f"{sha256}.lock"):
                 if not self._is_verified(cached):  # another process may have been at it meanwhile
-                    if not cached.is_file() or _sha256(cached) != sha256:
+                    if not cached.is_file() or file_sha256(cached) != sha256:
                         self._fetch(self._layout.join(path), sha256, cached)
                     self._mark(cached)
         except OSError as error:
@@ -81,7 +81,7 @@ class ShardCache:
                 shutil.copyfileobj(source, target, _BLOCK)
                 target.flush()
                 os.fsync(target.fileno())  # the name must not outlive a power cut that the content did not
-            digest = _sha256(unfinished)
+            digest = file_sha256(unfinished)
             if digest != sha256:
                 raise MissingDataError(f"shard {remote} has sha256 {digest}, the mixture says {sha256}: {_REMAKE}")
             unfinished.replace(cached)
@@ -144,11 +144,6 @@ def _limit(value: str | None) -> float | None:
 def _stamp(cached: Path) -> str:
     facts = cached.stat()
     return f"{facts.st_size} {facts.st_mtime_ns}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

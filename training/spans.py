@@ -5,7 +5,6 @@ every shard it is given, by their content: `<root>/models/spans/<sha256>.parquet
 Spans name documents by doc_id and hold no text.
 """
 
-import hashlib
 import os
 import posixpath
 import re
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, storage_error
+from training.digests import file_sha256
 from training.shards import Shard
 
 MANIFEST_NAME = "manifest.json"  # as pipelines.tokens.files writes it
@@ -177,8 +177,7 @@ def _keep(layout: Layout, path: str, sha256: str) -> None:
     unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(source)
         if digest != sha256:
             raise MissingDataError(
                 f"spans {source} have sha256 {digest}, the mixture says {sha256}: "

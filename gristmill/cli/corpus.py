@@ -9,6 +9,7 @@ from gristmill.cli import corpus_removal
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
 from gristmill.core.errors import CorpusError
 from gristmill.core.layout import Layout
+from gristmill.core.quantities import human_bytes
 from pipelines.recipes import built_in
 
 if TYPE_CHECKING:
@@ -185,6 +186,4 @@ def _recipe(corpus: "Corpus") -> str | None:
 
 
 def _size(count: int) -> str:
-    from pipelines.report.page import human_bytes
-
     return human_bytes(count) if count else "size not known"  # Common Crawl's listing has no sizes

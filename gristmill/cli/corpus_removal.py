@@ -8,6 +8,7 @@ import typer
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
 from gristmill.core.errors import CorpusError
 from gristmill.core.layout import Layout
+from gristmill.core.quantities import human_bytes
 
 if TYPE_CHECKING:
     from pipelines.crawl.removal import Holdings
@@ -76,8 +77,6 @@ def _is_confirmed(name: str, *, is_error: bool) -> bool:
 
 
 def _print_holdings(found: "Holdings", *, is_keeping_data: bool, is_error: bool) -> None:
-    from pipelines.report.page import human_bytes
-
     out = console(is_error=is_error)
     registered = (
         f"{counted(len(found.corpus.files), 'file')} registered, {counted(len(found.corpus.segments), 'segment')}"

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
 from gristmill.core.layout import Layout
+from gristmill.core.quantities import human_bytes
 
 if TYPE_CHECKING:
     from pipelines.report.funnel import Funnel
@@ -60,8 +61,6 @@ def funnel(
 
 def print_funnel(out: Console, found: "Funnel") -> None:
     """The funnel as a table, one row per stage."""
-    from pipelines.report.page import human_bytes
-
     shown = table("stage", "#in", "#kept", "#rejected", "#text kept", "segments", "why, most frequent first")
     shown.title = (
         f"{plain(found.corpus)}: {found.documents_read:,} records read, {found.documents_kept:,} documents kept"

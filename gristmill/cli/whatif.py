@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from gristmill.cli.output import plain, table
+from gristmill.core.quantities import human_bytes
 
 if TYPE_CHECKING:
     from pipelines.report.sides import ChangedDocument, StageChange
@@ -109,8 +110,6 @@ def _arrow(before: int, after: int) -> str:
 
 
 def _bytes(before: int | None, after: int | None) -> str:
-    from pipelines.report.page import human_bytes
-
     if before is None or after is None:
         return ""
     return human_bytes(before) if before == after else f"{human_bytes(before)} → {human_bytes(after)}"

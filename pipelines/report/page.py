@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.core.layout import REPORT_NAME, Layout
+from gristmill.core.quantities import human_bytes
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAGE_NAME = "index.html"
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def render(template: str, **values: Any) -> str:
@@ -23,14 +23,6 @@ def render(template: str, **values: Any) -> str:
 def data_uri(png: bytes) -> str:
     """A picture as the value of an `src` attribute."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def human_bytes(count: float) -> str:
-    """Bytes in the unit a person would choose: 1,530,000 -> 1.5 MB."""
-    index = 0
-    while abs(count) >= 999.5 and index < len(_UNITS) - 1:  # 999,700 B is 1.0 MB, not 1000 kB
-        count, index = count / 1000, index + 1
-    return f"{count:.1f} {_UNITS[index]}" if index else f"{count:.0f} B"
 
 
 def commit_page(layout: Layout, asset: str, html: str, report: dict[str, Any]) -> str:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gristmill.core.quantities import human_bytes
+
 # Muennighoff et al. 2023 (arXiv:2305.16264), section 5: repetitions after which one more is worth 1/e of new text.
 _HALF_LIFE = 15.39
 _SMALL_CHANGE = 0.001  # of the pass; a proportion that whole sequences move further than this is worth a word
@@ -45,15 +47,6 @@ def total(rows: Sequence[Row]) -> dict[str, Any]:
         "epochs": sums["tokens_read"] / sums["tokens"] if sums["tokens"] else 0.0,
         **sums,
     }
-
-
-def human_bytes(count: float) -> str:
-    """Bytes in a unit that a person would choose."""
-    units = ("B", "kB", "MB", "GB", "TB", "PB")
-    index = 0
-    while count >= 999.5 and index < len(units) - 1:
-        count, index = count / 1000, index + 1
-    return f"{count:.1f} {units[index]}" if index else f"{count:.0f} B"
 
 
 def worth(epochs: float) -> float:

@@ -3,8 +3,8 @@
 import json
 
 from gristmill.core.layout import Layout
+from gristmill.core.quantities import human_bytes
 from pipelines.report.evaluation_report import read_metrics, trained_assets, write_evaluation_report
-from pipelines.report.page import human_bytes
 
 RUN = "0123456789ab"
 
