@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
+from gristmill.cli.untrusted import blanked
 from gristmill.core.layout import Layout
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _row(pair: "Pair") -> tuple[Any, Any, Any]:
 
     if pair.kind == "skipped":
         return Text(f"… {counted(pair.count, 'equal line')}", style="dim"), "", ""
-    left, right = (None if line is None else _printable(_cut(line)) for line in (pair.left, pair.right))
+    left, right = (None if line is None else blanked(_cut(line)) for line in (pair.left, pair.right))
     cells: list[Text] = []
     if pair.kind == "changed" and left is not None and right is not None:
         for runs, style in zip(differing_words(left, right), _STYLES, strict=True):
@@ -209,13 +210,8 @@ def _cut(line: str) -> str:
     return line if more <= 0 else f"{line[:_LINE_CHARACTERS]} … {more:,} characters more"
 
 
-def _printable(text: str) -> str:
-    """Text from the web as a terminal may have it: no escape sequences, nothing that turns the direction of text."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def _safe(text: str) -> str:
-    return plain(_printable(text))
+    return plain(blanked(text))
 
 
 def _time(fetched_at: str | None) -> str:

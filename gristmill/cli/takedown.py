@@ -2,27 +2,30 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gristmill.cli.output import HomeOption, JsonOption, console, counted, plain, print_json, table
+from gristmill.cli.takedown_shown import (
+    SHOWN,
+    commands_for,
+    keys_of,
+    listed,
+    print_documents,
+    print_models,
+    print_partitions,
+)
+from gristmill.cli.untrusted import plain_line
 from gristmill.core.errors import EnvironmentProblemError
-from gristmill.core.layout import Layout, Partition
-
-if TYPE_CHECKING:
-    from pipelines.takedowns.consequences import Consequences
-    from training.exposure import Exposure
+from gristmill.core.layout import Layout
 
 app = typer.Typer(
     name="takedown",
     help="Take down pages, hosts or documents: out of the corpora, and told of every model that read them.",
     no_args_is_help=True,
 )
-_SHOWN = 20  # partitions or patterns in one line or table for people; --json has all
 
 PatternArgument = Annotated[
     str,
@@ -57,13 +60,13 @@ def add(
         return
     out = console()
     state = "is taken down from now on" if is_new else "was taken down already"
-    out.print(f"{wanted.kind} [bold]{plain(wanted.pattern)}[/] {state}")
+    out.print(f"{wanted.kind} [bold]{plain_line(wanted.pattern)}[/] {state}")
     if not counts:
-        where = f"; it was taken out of {_listed(taken)}" if taken else "; what is crawled from now on is looked at"
+        where = f"; it was taken out of {listed(taken)}" if taken else "; what is crawled from now on is looked at"
         out.print(f"  no committed document matches{where}")
         return
     out.print(f"  {counted(sum(counts.values()), 'committed document')} match in {counted(len(counts), 'partition')}:")
-    for key, number in list(counts.items())[:_SHOWN]:
+    for key, number in list(counts.items())[:SHOWN]:
         out.print(f"    {plain(key)}: {number:,}")
     out.print("  gristmill takedown plan: what has to be made again, and which models saw them")
 
@@ -86,9 +89,9 @@ def remove(
         print_json({"pattern": gone.pattern, "kind": gone.kind, "stale": keys})
         return
     out = console()
-    out.print(f"{gone.kind} [bold]{plain(gone.pattern)}[/] is no longer taken down")
+    out.print(f"{gone.kind} [bold]{plain_line(gone.pattern)}[/] is no longer taken down")
     if keys:
-        out.print(f"  to be extracted again, from the crawl files: {_listed(keys)}: gristmill takedown apply")
+        out.print(f"  to be extracted again, from the crawl files: {listed(keys)}: gristmill takedown apply")
 
 
 @app.command("list")
@@ -120,7 +123,9 @@ def list_patterns(home: HomeOption = None, is_json: JsonOption = False) -> None:
         return
     shown = table("pattern", "kind", "added", "#still there", "note")
     for p in takedowns.patterns:
-        shown.add_row(plain(p.written), p.kind, plain(p.added_at[:10]), f"{waiting[p.key]:,}", plain(p.note))
+        shown.add_row(
+            plain_line(p.written), p.kind, plain_line(p.added_at[:10]), f"{waiting[p.key]:,}", plain_line(p.note)
+        )
     out.print(shown)
 
 
@@ -137,7 +142,7 @@ def plan(home: HomeOption = None, is_json: JsonOption = False) -> None:
     learnt = tokenizer_learnt(layout, found)
     _record(layout)
     partitions = found.partitions(layout)
-    commands = _commands(layout, found, seen)
+    commands = commands_for(layout, found, seen)
     if is_json:
         print_json(
             {
@@ -156,9 +161,9 @@ def plan(home: HomeOption = None, is_json: JsonOption = False) -> None:
         )
         return
     out = console()
-    _print_documents(out, found, len(doc_ids))
-    _print_partitions(out, found, partitions)
-    _print_models(out, seen, len(doc_ids))
+    print_documents(out, found, len(doc_ids))
+    print_partitions(out, found, partitions)
+    print_models(out, seen, len(doc_ids))
     if learnt is not None:
         out.print(
             f"\ntokenizer {learnt.version} learnt its merges from a sample that may have held up to "
@@ -203,9 +208,9 @@ def apply_(
     if found.is_nothing:
         out.print("nothing to do: all that is committed is as takedowns.yaml asks")
     else:
-        out.print(f"{counted(done, 'document')} taken down in {_listed(_keys(found.segments))}")
-    _print_models(out, seen, sum(map(len, found.documents.values())))
-    for command in _commands(layout, None, seen):
+        out.print(f"{counted(done, 'document')} taken down in {listed(keys_of(found.segments))}")
+    print_models(out, seen, sum(map(len, found.documents.values())))
+    for command in commands_for(layout, None, seen):
         out.print(f"  {command}")
 
 
@@ -224,88 +229,3 @@ def _record(layout: Layout) -> None:
             record_takedowns(instance, layout)
     except EnvironmentProblemError as error:  # what was asked for is done; the UI learns of it with the next run
         console(is_error=True).print(f"note: Dagster was not told: {plain(error)}")
-
-
-def _commands(layout: Layout, found: "Consequences | None", seen: "list[Exposure]") -> list[str]:
-    from training.exposure import in_force
-
-    commands: list[str] = []
-    if found is not None and not found.is_nothing:
-        commands.append("gristmill takedown apply")
-    corpora = sorted({share.corpus for exposure in seen for share in exposure.run.mixture.corpora}) if seen else []
-    if corpora:
-        assets = sorted(in_force(layout, seen), key=_flow)
-        commands += [f"gristmill run {corpora[0]} --through {asset}" for asset in assets]
-    return commands
-
-
-def _flow(asset: str) -> tuple[bool, str]:
-    return asset != "pretrained_model", asset
-
-
-def _print_documents(out: Console, found: "Consequences", documents: int) -> None:
-    waiting = sum(map(len, found.pending.values()))
-    out.print(
-        f"{counted(len(found.takedowns), 'pattern')}: {counted(documents, 'document')} taken down, "
-        f"{waiting:,} of them still in extracted_documents"
-    )
-    if found.unfinished:
-        out.print(f"out of extracted_documents, and not yet of what follows: {_listed(_keys(found.unfinished))}")
-    out.print("the crawl files that a corpus was registered from are not ours to change, and stay as they are")
-
-
-def _print_partitions(out: Console, found: "Consequences", partitions: dict[str, list[str]]) -> None:
-    if found.is_nothing:
-        out.print("\nall that is committed is as takedowns.yaml asks")
-        return
-    shown = table("asset", "#partitions", "made again")
-    for asset, keys in partitions.items():
-        shown.add_row(asset, f"{len(keys):,}", _listed(keys))
-    out.print()
-    out.print(shown)
-    back = [p.key for p, s in found.stale.items() if s.returning]
-    if back:
-        out.print(f"patterns were taken back, so the crawl files are read again: {_listed(back)}")
-    if found.returning:
-        where = ", ".join(f"{p.key} {number:,}" for p, number in sorted(found.returning.items())[:_SHOWN])
-        out.print(
-            f"{counted(sum(found.returning.values()), 'duplicate')} of what goes lose their representative, and one "
-            f"of each cluster comes back, as no pattern means it: {plain(where)}"
-        )
-
-
-def _print_models(out: Console, seen: "list[Exposure]", documents: int) -> None:
-    if not documents:
-        return
-    if not seen:
-        out.print("\nno model was given shards that hold any of it")
-        return
-    shown = table("model", "#documents read", "#steps", "#first", "#last", "remark")
-    for exposure in seen:
-        steps = exposure.steps
-        ends = (f"{steps[0]:,}", f"{steps[-1]:,}") if steps else ("", "")
-        shown.add_row(exposure.run.name, f"{exposure.documents:,}", f"{len(steps):,}", *ends, plain(_remark(exposure)))
-        for asset, run_id in exposure.descendants:
-            shown.add_row(f"  {asset}/{run_id}", "", "", "", "", f"grown from {exposure.run.name}")
-    out.print()
-    out.print(shown)
-
-
-def _remark(exposure: "Exposure") -> str:
-    remarks = [exposure.problem] if exposure.problem else []
-    if exposure.reads.held_out:
-        remarks.append(f"{counted(exposure.reads.held_out, 'piece')} held out, to measure the loss on")
-    if exposure.reads.unknown:
-        remarks.append(f"{counted(len(exposure.reads.unknown), 'shard')} gone, what they held can't be told")
-    if not exposure.run.is_finished:
-        remarks.append("unfinished")
-    return "; ".join(remarks)
-
-
-def _keys(partitions: Iterable[Partition]) -> list[str]:
-    return [partition.key for partition in sorted(partitions)]
-
-
-def _listed(keys: list[str]) -> str:
-    more = f" and {len(keys) - _SHOWN:,} more" if len(keys) > _SHOWN else ""
-    return plain(f"{', '.join(keys[:_SHOWN])}{more}")

@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from gristmill.cli.output import plain
+
 _KEPT = frozenset("\n\t")
 
 
@@ -15,6 +17,17 @@ def escaped(text: str) -> str:
 def escaped_line(text: str) -> str:
     """`text` as one line: line ends and tabs are written out too."""
     return escaped(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def plain_line(text: str) -> str:
+    """`escaped_line` for what rich prints, where square brackets would be markup."""
+    return plain(escaped_line(text))
+
+
+def blanked(text: str) -> str:
+    """`text`, character for character: a space for white space, U+FFFD for what can't be printed. For texts side by
+    side, where words are compared and columns have to stay."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _shown(character: str) -> str:

@@ -100,3 +100,11 @@ def test_mistakes_are_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -
         code, _, error = takedown(capsys, home, *words)
         assert code == 2
         assert "takedowns.yaml line 2: 'why' is no field" in error
+
+
+def test_a_note_moves_no_cursor(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "takedowns.yaml").write_text('- {pattern: example.org, note: "[red]\\e[2J\\u202e"}\n')
+    assert _exit_code(["takedown", "list", "--home", str(home)]) == 0
+    printed = capsys.readouterr().out
+    assert r"[red]\x1b[2J\u202e" in printed
+    assert "\x1b" not in printed
