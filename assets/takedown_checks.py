@@ -10,8 +10,8 @@ from gristmill.core.layout import Layout
 from pipelines.takedowns import load
 from pipelines.takedowns.committed import taken_down
 from training.exposure import Exposure, exposures, held_in
-from training.history import training_runs
 from training.lineage import roots_of
+from training.past_runs import training_runs
 from training.shards import read_mixture
 
 NAME = "no_taken_down_documents"

@@ -6,8 +6,9 @@ from typing import Any
 
 from gristmill.core.errors import GristmillError, one_line
 from gristmill.core.layout import Layout
-from training.history import DocumentReads, TrainingRun, reads_of, training_runs
+from training.history import DocumentReads, reads_of
 from training.lineage import grown_from, roots_of
+from training.past_runs import TrainingRun, training_runs
 from training.shards import Shard
 from training.spans import spans_file, spans_of_documents
 

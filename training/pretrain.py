@@ -18,8 +18,8 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from training.arguments import PretrainSettings
 from training.chinchilla import optimal_tokens
-from training.history import order_mark
 from training.launch import Ranks
+from training.past_runs import order_mark
 from training.reading import Reading
 from training.repetition import repetition_warning
 from training.runs import Run, code_version, fingerprint, open_run

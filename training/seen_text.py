@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.core.errors import MissingDataError
-from training.history import TracedSequence, TrainingRun
+from training.history import TracedSequence
+from training.past_runs import TrainingRun
 from training.sampling import load_tokenizer
 from training.shard_rows import ShardRows, TokenArray
 from training.shards import Shard

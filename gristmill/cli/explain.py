@@ -14,7 +14,7 @@ from gristmill.core.layout import Layout
 if TYPE_CHECKING:
     from pipelines.report.captures import Capture
     from pipelines.report.raw_record import RawRecord
-    from training.history import TrainingRun
+    from training.past_runs import TrainingRun
 
 Grown = Mapping[tuple[str, str], Sequence[tuple[str, str]]]  # (asset, run id) of a run to those grown from it
 INDEXING = "making an index of pages, once for each segment: some seconds a million pages"
@@ -34,8 +34,8 @@ def explain(
 ) -> None:
     """What became of a page: every stage's decision, its cluster, its tokens, and each training step that read it."""
     from pipelines.report.captures import ID_LENGTH, Pages, is_doc_id
-    from training.history import training_runs
     from training.lineage import grown_from
+    from training.past_runs import training_runs
 
     layout = Layout(home)
     found = Pages(layout, corpus, said_once(INDEXING)).find(page)

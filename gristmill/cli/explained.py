@@ -13,7 +13,8 @@ from gristmill.cli.untrusted import escaped, escaped_line
 if TYPE_CHECKING:
     from pipelines.report.explanation import Decision, Explanation
     from pipelines.report.raw_record import RawRecord
-    from training.history import DocumentReads, TrainingRun
+    from training.history import DocumentReads
+    from training.past_runs import TrainingRun
 
 _STEPS_SHOWN = 12
 _SPANS_SHOWN = 8

@@ -13,7 +13,8 @@ from gristmill.core.layout import Layout, Partition
 
 if TYPE_CHECKING:
     from pipelines.report.captures import Capture
-    from training.history import TracedSequence, TrainingRun
+    from training.history import TracedSequence
+    from training.past_runs import TrainingRun
     from training.seen_text import Piece
 
 Origins = dict[tuple[str, str], "Capture"]  # by corpus and doc_id
@@ -37,8 +38,8 @@ def trace(
 ) -> None:
     """The documents in a training step's batch: which tokens of each, from which URL, WARC file and offset."""
     from gristmill.core.errors import SettingsError
-    from training.history import find_run
     from training.history import trace as traced
+    from training.past_runs import find_run
 
     layout = Layout(home)
     run = find_run(layout, model_run, asset)

@@ -14,8 +14,9 @@ import pytest
 from conftest import BASE, REPOSITORY, STEPS, losses, run_folder, run_worker, worker
 
 from gristmill.core.layout import Layout
-from training.history import find_run, trace
+from training.history import trace
 from training.metrics import read_metrics
+from training.past_runs import find_run
 
 pytestmark = pytest.mark.torch
 Pretrained = Callable[[int, int], Path]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.core.layout import Layout
-from training.history import order_mark
+from training.past_runs import order_mark
 from training.reading import Reading
 from training.shards import read_mixture
 from training.spans import keep_spans

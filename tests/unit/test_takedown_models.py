@@ -11,8 +11,8 @@ from gristmill.core.layout import Layout, Partition
 from pipelines.takedowns import file, load, parse
 from pipelines.takedowns.committed import taken_down
 from training.exposure import exposures, in_force
-from training.history import training_runs
 from training.lineage import grown_from, roots_of
+from training.past_runs import training_runs
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from tokens_data import doc_id, make_corpora, mix, pack, story, write_documents
 
 from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import Layout, Partition
-from training.history import find_run, reads_of, trace, training_runs
+from training.history import reads_of, trace
 from training.loader import Loader
 from training.metrics import last_step, metrics_at
+from training.past_runs import find_run, training_runs
 from training.seen_text import SeenTexts
 from training.shards import read_mixture
 from training.spans import keep_spans, segment_of
