@@ -11,6 +11,10 @@ from typing import Literal
 from training.sizes import ModelSizes, sizes_of
 
 Precision = Literal["fp32", "bf16"]
+TrainingPrecision = Literal["fp32", "bf16", "fp16"]
+Strategy = Literal["single", "ddp", "zero1", "zero2", "zero3", "fsdp2"]
+Attention = Literal["auto", "sdpa", "varlen"]
+Schedule = Literal["cosine", "wsd"]
 
 
 def _require(is_right: bool, message: str) -> None:
@@ -24,6 +28,10 @@ class PretrainSettings:
 
     # Preset of training/sizes.py: tiny (4.3 M with 4,096 tokens), small, medium, tinyllama-1.1b, llama2-7b, ...
     model: str = "tiny"
+    # Continue from this Hugging Face folder instead of random weights; the mixture must be of its tokenizer.
+    base_model: str = ""
+    # Architecture, by transformers' model type: llama, mistral, qwen2, qwen3, ...; sizes go where it has them.
+    architecture: str = "llama"
     # Decoder layers; 0: the preset's. So for the four sizes that follow.
     layers: int = 0
     # Width of the residual stream.
@@ -46,7 +54,11 @@ class PretrainSettings:
     learning_rate: float = 3e-3
     # Steps of linear warm-up; 0: none.
     warmup_steps: int = 20
-    # The cosine ends at this share of the peak (0.1 in GPT-3 and LLaMA).
+    # After the warm-up: cosine (LLaMA), or wsd: constant, then a linear decay at the end (Hu et al. 2024, MiniCPM).
+    schedule: Schedule = "cosine"
+    # Share of the steps that wsd decays over.
+    decay_ratio: float = 0.1
+    # The schedule ends at this share of the peak (0.1 in GPT-3 and LLaMA).
     min_lr_ratio: float = 0.1
     # Decoupled weight decay on matrices, not on norms (LLaMA: 0.1).
     weight_decay: float = 0.1
@@ -56,12 +68,24 @@ class PretrainSettings:
     beta2: float = 0.95
     # Gradients are scaled down to this global norm; 0: never.
     gradient_clip: float = 1.0
-    # ZeRO stage: 0 replicates everything, 1 shards the optimizer, 2 the gradients too, 3 the weights too.
-    zero_stage: int = 1
+    # single and ddp replicate everything; zero1 shards the optimizer, zero2 the gradients too, zero3 the weights too
+    # (all DeepSpeed); fsdp2 shards all three by torch's fully_shard.
+    strategy: Strategy = "zero1"
+    # Keep optimizer and fp32 master weights in host memory, for zero1 to zero3: slower, 12 bytes a parameter less.
+    offload: bool = False
     # Processes: CPU ranks over gloo, or one per GPU over nccl.
     ranks: int = 1
-    # Arithmetic; bf16 keeps fp32 master weights in the optimizer.
-    precision: Precision = "fp32"
+    # Arithmetic; bf16 and fp16 keep fp32 master weights in the optimizer, fp16 scales the loss too.
+    precision: TrainingPrecision = "fp32"
+    # fp16: the loss scale begins at 2 to this power and halves at each overflow (Micikevicius et al. 2018).
+    loss_scale_power: int = 16
+    # fp16: steps without overflow after which the scale doubles.
+    loss_scale_window: int = 1000
+    # varlen: flash attention within each document, on CUDA in 16 bits; sdpa: transformers' mask; auto: varlen where it
+    # runs.
+    attention: Attention = "auto"
+    # Compile each decoder layer by torch.compile; a minute at the start, then far faster on a GPU.
+    compile: bool = False
     # Recompute activations in the backward pass: less memory, about a third more arithmetic.
     activation_checkpointing: bool = False
     # Decides initial weights and the order of the data.
@@ -82,6 +106,11 @@ class PretrainSettings:
     sample_tokens: int = 48
     # The run stops where the loss is this many times the mean of the last 50 steps; 0: only where it is not finite.
     spike_factor: float = 3.0
+    # What then: stop, or rewind to the last checkpoint and skip the batches since and as many again (PaLM, Chowdhery
+    # et al. 2022, section 5.1, skipped 200 to 500).
+    on_divergence: Literal["stop", "rewind"] = "stop"
+    # Rewinds after which the run stops all the same.
+    most_rewinds: int = 3
 
     def __post_init__(self) -> None:
         _ = self.sizes
@@ -89,7 +118,15 @@ class PretrainSettings:
         _require(self.tokens >= 0, f"tokens is {self.tokens}; give 0 or more")
         _require(not (self.steps and self.tokens), "give steps or tokens, and the other as 0")
         _require(self.ranks >= 1, f"ranks is {self.ranks}; give at least 1")
-        _require(self.zero_stage in (0, 1, 2, 3), f"zero_stage is {self.zero_stage}; choose 0, 1, 2 or 3")
+        _require(self.strategy != "single" or self.ranks == 1, f"strategy single is one rank, not {self.ranks}")
+        _require(
+            not self.offload or self.strategy in ("zero1", "zero2", "zero3"),
+            f"offload goes with zero1, zero2 or zero3, not {self.strategy}",
+        )
+        _require(0 <= self.loss_scale_power <= 32, f"loss_scale_power is {self.loss_scale_power}; give 0 to 32")
+        _require(self.loss_scale_window >= 1, f"loss_scale_window is {self.loss_scale_window}; give at least 1")
+        _require(0 < self.decay_ratio <= 1, f"decay_ratio is {self.decay_ratio}; give a share above 0, at most 1")
+        _require(self.most_rewinds >= 1, f"most_rewinds is {self.most_rewinds}; give at least 1")
         _require(self.global_batch_size >= 1, f"global_batch_size is {self.global_batch_size}; give at least 1")
         _require(
             self.global_batch_size % self.ranks == 0,
@@ -119,6 +156,11 @@ class PretrainSettings:
     def sizes(self) -> ModelSizes:
         """The model's sizes: the preset's, but for those given."""
         return sizes_of(self.model, self.layers, self.hidden, self.heads, self.kv_heads, self.ffn)
+
+    @property
+    def zero_stage(self) -> int:
+        """DeepSpeed's stage: 0 replicates everything, as do single and ddp."""
+        return {"zero1": 1, "zero2": 2, "zero3": 3}.get(self.strategy, 0)
 
     @property
     def sequences_per_rank(self) -> int:

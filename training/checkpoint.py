@@ -1,10 +1,12 @@
 """Checkpoints a killed run resumes from exactly: written aside, renamed, pointed to last, checked when read.
 
 checkpoints/step-00000100/
-    mp_rank_00_model_states.pt, zero_pp_rank_*_optim_states.pt      DeepSpeed's own files
-    rng-rank-*.pt                                                   random states of each rank
-    checkpoint.json                                                 step, world size, state, sha256 of every file
-checkpoints/latest                                                  name of the newest
+    state-00000.safetensors, …      fp32 weights and AdamW's moments by name, every n-th parameter of n ranks
+    rng-rank-*.pt                   random states of each rank
+    checkpoint.json                 step, world size, loss scale, the loop's state, sha256 of every file
+checkpoints/latest                  name of the newest
+
+What is written belongs to no engine and no number of ranks (training/states.py): a run goes on with another.
 """
 
 import json
@@ -16,33 +18,27 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import distributed
 
 from gristmill.core.errors import EnvironmentProblemError, MissingDataError
 from gristmill.core.layout import storage_error
 from training.digests import file_sha256
-from training.engine import Place
+from training.place import Place
+from training.states import (
+    MOMENTS,
+    optimizer_steps,
+    parameters_of,
+    prepare_moments,
+    read_states,
+    set_optimizer_steps,
+    write_state,
+)
 
 MANIFEST_NAME = "checkpoint.json"
 LATEST_NAME = "latest"
-
-
-class TensorsOnlyCheckpointEngine(TorchCheckpointEngine):
-    """DeepSpeed's reader, which would unpickle anything, held to tensors and the few classes it writes itself."""
-
-    def load(self, path: str, map_location: Any = None) -> Any:
-        """Read one file; raises pickle.UnpicklingError on any other class."""
-        with torch.serialization.safe_globals(cast(Any, _classes_in_checkpoints())):
-            return torch.load(path, map_location=map_location, weights_only=True)
-
-
-def _classes_in_checkpoints() -> list[Any]:
-    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-    from deepspeed.runtime.zero.config import ZeroStageEnum
-    from deepspeed.utils.tensor_fragment import fragment_address
-
-    return [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
+_SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")  # of DeepSpeed's dynamic loss scale
 
 
 class Checkpoints:
@@ -70,7 +66,7 @@ class Checkpoints:
         distributed.barrier()
         problem = ""
         try:
-            engine.save_checkpoint(str(aside.parent), tag=aside.name, save_latest=False)
+            self._write_states(engine, aside)
             torch.save(_random_states(), aside / f"rng-rank-{self._place.rank}.pt")
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             problem = f"{type(error).__name__}: {error}"
@@ -84,14 +80,24 @@ class Checkpoints:
                 "free disk space and run the same command again; it resumes from the checkpoint before"
             )
         if self._place.is_first:
-            self._commit(aside, name, step, state)
+            self._commit(engine, aside, name, step, state)
         distributed.barrier()
 
-    def _commit(self, aside: Path, name: str, step: int, state: dict[str, Any]) -> None:
+    def _write_states(self, engine: Any, folder: Path) -> None:
+        """Every rank writes every world-size-th parameter, so that none holds more than its share in memory."""
+        mine: dict[str, torch.Tensor] = {}
+        for number, (name, state) in enumerate(read_states(engine)):
+            if number % self._place.world_size == self._place.rank:
+                mine |= {f"{name}|{key}": tensor.detach().float().cpu().contiguous() for key, tensor in state.items()}
+        save_file(mine, folder / f"state-{self._place.rank:05d}.safetensors")
+
+    def _commit(self, engine: Any, aside: Path, name: str, step: int, state: dict[str, Any]) -> None:
         try:
             manifest = {
                 "step": step,
                 "world_size": self._place.world_size,
+                "optimizer_steps": optimizer_steps(engine),
+                "loss_scaler": _scaler_state(engine),
                 "state": state,
                 "files": {p.name: file_sha256(p) for p in sorted(aside.iterdir()) if p.is_file()},
             }
@@ -111,9 +117,6 @@ class Checkpoints:
         Returns:
             Step, the loop's state, and a line for each damaged checkpoint that was passed over; None where
             there is no whole checkpoint to resume from (then warnings are in `problems`).
-
-        Raises:
-            MissingDataError: it was written by another number of ranks.
         """
         chosen: list[Any] = [None]
         if self._place.is_first:
@@ -122,16 +125,31 @@ class Checkpoints:
         name, manifest, self.problems = cast(tuple[str | None, dict[str, Any], list[str]], chosen[0])
         if name is None:
             return None
-        if manifest["world_size"] != self._place.world_size:
-            raise MissingDataError(
-                f"checkpoint {self._folder / name} was written by {manifest['world_size']} ranks and this run has "
-                f"{self._place.world_size}: set ranks back, or start afresh with --force"
+        self._read_states(engine, self._folder / name)
+        set_optimizer_steps(engine, manifest["optimizer_steps"])
+        _set_scaler_state(engine, manifest["loss_scaler"])
+        if manifest["world_size"] == self._place.world_size:
+            states = torch.load(self._folder / name / f"rng-rank-{self._place.rank}.pt", weights_only=True)
+            _set_random_states(states)
+        else:
+            self.problems.append(
+                f"checkpoint {name} was written by {manifest['world_size']} ranks and this run has "
+                f"{self._place.world_size}: the order of the data is the same, sums are made in another order"
             )
-        engine.checkpoint_engine = TensorsOnlyCheckpointEngine()
-        engine.load_checkpoint(str(self._folder), tag=name)
-        states = torch.load(self._folder / name / f"rng-rank-{self._place.rank}.pt", weights_only=True)
-        _set_random_states(states)
         return manifest["step"], manifest["state"], self.problems
+
+    def _read_states(self, engine: Any, folder: Path) -> None:
+        files = [safe_open(path, framework="pt") for path in sorted(folder.glob("state-*.safetensors"))]
+        at = {key: file for file in files for key in cast(Any, file).keys()}  # noqa: SIM118 - it is no dict
+        prepare_moments(engine)
+        for name, parameter in parameters_of(engine):
+            try:
+                state = {key: at[f"{name}|{key}"].get_tensor(f"{name}|{key}") for key in ("weight", *MOMENTS)}
+            except KeyError:
+                raise MissingDataError(
+                    f"checkpoint {folder} has no {name}: it is of another model; start afresh with --force"
+                ) from None
+            write_state(engine, parameter, {key: tensor.to(self._place.device) for key, tensor in state.items()})
 
     problems: list[str] = []  # noqa: RUF012 - replaced, never appended to
 
@@ -203,3 +221,15 @@ def _set_random_states(states: dict[str, Any]) -> None:
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
+
+
+def _scaler_state(engine: Any) -> dict[str, float]:
+    scaler = getattr(engine.optimizer, "loss_scaler", None)
+    return {} if scaler is None else {name: getattr(scaler, name) for name in _SCALER if hasattr(scaler, name)}
+
+
+def _set_scaler_state(engine: Any, state: dict[str, float]) -> None:
+    scaler = getattr(engine.optimizer, "loss_scaler", None)
+    for name, value in state.items():
+        if scaler is not None and hasattr(scaler, name):
+            setattr(scaler, name, value)

@@ -1,111 +1,26 @@
-"""DeepSpeed, driven directly, with proof of what is engaged.
+"""The engine under the loop: DeepSpeed driven directly, or torch's fully_shard, behind the same few methods.
 
 Asked for through transformers' Trainer, DeepSpeed on a CPU silently ran plain data parallelism. So nothing is
-believed here: engine class, ZeRO stage, world size and the elements each rank really holds are measured after
-start-up, compared with what was asked, and written into the run's report.
+believed: what `start_engine` returns is measured by training/engagement.py before the first step.
 """
 
 import contextlib
-import logging
-import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import distributed
+from torch.distributed.tensor import DTensor
 
-from gristmill.core.errors import EnvironmentProblemError
+from gristmill.core.errors import SettingsError
 from training.arguments import PretrainSettings
-from training.launch import RENDEZVOUS_VARIABLE
+from training.fsdp import ShardedEngine, shard
 from training.model import weight_decay_groups
-from training.runs import EngagementError
+from training.objective import Objective
+from training.place import Place, deepspeed
+from training.states import set_optimizer_steps
 
 MAXIMUM_BUCKET = 50_000_000  # elements per communication; DeepSpeed's 5e8 would allocate 2 GB twice on a CPU
-
-
-@dataclass(frozen=True)
-class Place:
-    """This process among the ranks."""
-
-    rank: int
-    world_size: int
-    device: torch.device
-    backend: str
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this rank writes files and reports."""
-        return self.rank == 0
-
-
-@dataclass(frozen=True)
-class Engagement:
-    """What is really engaged, as measured."""
-
-    engine_class: str
-    backend: str
-    zero_stage: int
-    zero_optimizer: str
-    world_size: int
-    device: str
-    dtype: str
-    optimizer: str
-    attention: str
-    parameters: int
-    trainable_parameters: int
-    elements_per_rank: tuple[int, ...]  # optimizer elements (fp32 master weights) that each rank holds
-    gradients_sharded: bool
-    weights_sharded: bool
-    threads_per_rank: int
-
-    def to_plain(self) -> dict[str, Any]:
-        """For the report."""
-        return asdict(self)
-
-
-def _deepspeed() -> Any:
-    """Import DeepSpeed without the op it would compile for minutes, or die over without a compiler."""
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
-    import deepspeed
-    from deepspeed.utils import logger
-
-    logger.setLevel(logging.WARNING)
-    if not torch.cuda.is_available():
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    return deepspeed
-
-
-@contextlib.contextmanager
-def join_ranks() -> Iterator[Place]:
-    """Meet the other ranks, as the environment the launcher made says; leaves them at the end.
-
-    Raises:
-        EnvironmentProblemError: there are fewer GPUs than ranks.
-    """
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    has_gpu = torch.cuda.is_available()
-    if has_gpu and torch.cuda.device_count() < world_size:
-        raise EnvironmentProblemError(
-            f"ranks is {world_size} and this machine has {torch.cuda.device_count()} GPUs: set ranks to that number"
-        )
-    device = torch.device("cuda", rank) if has_gpu else torch.device("cpu")
-    if has_gpu:
-        torch.cuda.set_device(device)
-    backend = "nccl" if has_gpu else "gloo"
-    _deepspeed().init_distributed(
-        dist_backend=backend,
-        init_method=f"file://{os.environ[RENDEZVOUS_VARIABLE]}",
-        rank=rank,
-        world_size=world_size,
-        verbose=False,
-    )
-    try:
-        yield Place(rank, world_size, device, distributed.get_backend())
-    finally:
-        distributed.destroy_process_group()
 
 
 def deepspeed_config(settings: PretrainSettings, parameters: int) -> dict[str, Any]:
@@ -120,6 +35,8 @@ def deepspeed_config(settings: PretrainSettings, parameters: int) -> dict[str, A
             "stage3_prefetch_bucket_size": bucket,
             "stage3_param_persistence_threshold": 0,  # else small tensors stay whole on every rank
         }
+    if settings.offload:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     return {
         "train_batch_size": settings.global_batch_size,
         "train_micro_batch_size_per_gpu": settings.micro_batch,
@@ -127,109 +44,54 @@ def deepspeed_config(settings: PretrainSettings, parameters: int) -> dict[str, A
         "gradient_clipping": settings.gradient_clip,
         "zero_optimization": zero,
         "bf16": {"enabled": settings.precision == "bf16"},
+        "fp16": {
+            "enabled": settings.precision == "fp16",
+            "loss_scale": 0,  # dynamic
+            "initial_scale_power": settings.loss_scale_power,
+            "loss_scale_window": settings.loss_scale_window,
+            "hysteresis": 1,  # halve at the first overflow
+        },
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # its CPU Adam needs a compiler
         "steps_per_print": 1 << 30,
     }
 
 
-def start_engine(model: Any, settings: PretrainSettings, place: Place) -> Any:
-    """Wrap `model` in a DeepSpeed engine with torch's AdamW (DeepSpeed's CPU Adam needs a compiler)."""
-    if settings.activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.to(place.device)
-    optimizer = torch.optim.AdamW(
-        weight_decay_groups(model, settings.weight_decay),
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
+def start_engine(objective: Objective, settings: PretrainSettings, place: Place) -> Any:
+    """The engine that the settings ask for around `objective`, with torch's AdamW.
+
+    Raises:
+        SettingsError: this machine has no such engine.
+    """
+    if settings.precision == "fp16" and place.device.type != "cuda":
+        raise SettingsError("precision fp16 needs a GPU, and here is none: choose bf16 or fp32")
+    if settings.strategy == "fsdp2":
+        return _start_sharded(objective, settings, place)
+    parameters = sum(p.numel() for p in objective.parameters())
+    engine, *_ = deepspeed().initialize(
+        model=objective,
+        optimizer=_adamw(objective, settings, is_fused=place.device.type == "cuda" and not settings.offload),
+        config=deepspeed_config(settings, parameters),
+        dist_init_required=False,
     )
-    parameters = sum(p.numel() for p in model.parameters())
-    engine, *_ = _deepspeed().initialize(
-        model=model, optimizer=optimizer, config=deepspeed_config(settings, parameters), dist_init_required=False
-    )
+    set_optimizer_steps(engine, 0)  # that first step is not to count in the bias correction
     return engine
 
 
-def measure_engagement(engine: Any, settings: PretrainSettings, place: Place) -> Engagement:
-    """Measure what `engine` runs, on all ranks, and compare it with `settings`.
+def _start_sharded(objective: Objective, settings: PretrainSettings, place: Place) -> ShardedEngine:
+    if settings.precision == "fp16":
+        raise SettingsError("strategy fsdp2 has no loss scaling for fp16: choose bf16, or strategy zero3")
+    sharded = shard(objective, objective.layers, settings, place)
+    return ShardedEngine(sharded, _adamw(sharded, settings, is_fused=place.device.type == "cuda"), settings)
 
-    Raises:
-        EngagementError: it is something else.
-    """
-    optimizer = engine.optimizer
-    mine = sum(p.numel() for p in _held_by_this_rank(optimizer))
-    gathered: list[int | None] = [None] * place.world_size
-    distributed.all_gather_object(gathered, mine)
-    parameters = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in engine.module.parameters()]
-    is_partitioned = hasattr(next(engine.module.parameters()), "ds_tensor")
-    found = Engagement(
-        engine_class=type(engine).__name__,
-        backend=place.backend,
-        zero_stage=int(engine.zero_optimization_stage()),
-        zero_optimizer=type(optimizer).__name__,
-        world_size=int(engine.dp_world_size),
-        device=place.device.type,
-        dtype=str(next(engine.module.parameters()).dtype).removeprefix("torch."),
-        optimizer=type(_innermost(optimizer)).__name__,
-        attention=str(engine.module.config._attn_implementation),
-        parameters=sum(n for n, _ in parameters),
-        trainable_parameters=sum(n for n, is_trainable in parameters if is_trainable),
-        elements_per_rank=tuple(cast(list[int], gathered)),
-        # ZeRO-3 has no flag for gradients: they follow the weights' partitions.
-        gradients_sharded=bool(getattr(optimizer, "partition_gradients", False)) or is_partitioned,
-        weights_sharded=is_partitioned,
-        threads_per_rank=torch.get_num_threads(),
+
+def _adamw(module: Any, settings: PretrainSettings, *, is_fused: bool) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        weight_decay_groups(module, settings.weight_decay),
+        lr=0.0,  # set before each step; DeepSpeed's 16-bit optimizers make one with no gradient at their start
+        betas=(settings.beta1, settings.beta2),
+        fused=is_fused,
     )
-    _compare(found, settings)
-    return found
-
-
-def _compare(found: Engagement, settings: PretrainSettings) -> None:
-    stage = settings.zero_stage
-    dtype = {"fp32": "float32", "bf16": "bfloat16"}[settings.precision]
-    checks = {
-        "engine": (found.engine_class, "DeepSpeedEngine"),
-        "ZeRO stage": (found.zero_stage, stage),
-        "world size": (found.world_size, settings.ranks),
-        "dtype": (found.dtype, dtype),
-        "attention": (found.attention, "sdpa"),
-        "gradients sharded": (found.gradients_sharded, stage >= 2),
-        "weights sharded": (found.weights_sharded, stage == 3),
-    }
-    for name, (is_, asked) in checks.items():
-        if is_ != asked:
-            raise EngagementError(f"asked for {name} {asked}, but {is_} is engaged: the run is stopped")
-    # Shards are padded to equal length, so each may exceed its share by a little; a replica exceeds it by far.
-    share = found.trainable_parameters / (settings.ranks if stage else 1)
-    slack = 0.05 * share + 4096
-    for rank, elements in enumerate(found.elements_per_rank):
-        if abs(elements - share) > slack:
-            raise EngagementError(
-                f"asked for ZeRO-{stage} over {settings.ranks} ranks, {share:,.0f} elements each, but rank {rank} "
-                f"holds {elements:,}: the run is stopped"
-            )
-
-
-def _held_by_this_rank(optimizer: Any) -> list[torch.Tensor]:
-    """The tensors that this rank's optimizer updates: its shard under ZeRO, everything without."""
-    for name in ("single_partition_of_fp32_groups", "fp32_partitioned_groups_flat", "fp32_groups_flat_partition"):
-        if hasattr(optimizer, name):  # ZeRO 1 and 2; ZeRO 3; the bf16 optimizer without ZeRO
-            return [tensor for tensor in getattr(optimizer, name) if tensor is not None]
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def _innermost(optimizer: Any) -> Any:
-    while hasattr(optimizer, "optimizer"):  # DeepSpeed wraps torch's
-        optimizer = optimizer.optimizer
-    return optimizer
-
-
-def sum_over_ranks(place: Place, *values: float) -> list[float]:
-    """Each value added up over all ranks, in float64."""
-    if place.world_size == 1:
-        return [float(value) for value in values]
-    tensor = torch.tensor(values, dtype=torch.float64, device=place.device)
-    distributed.all_reduce(tensor)
-    return cast(list[float], tensor.tolist())
 
 
 def set_learning_rate(engine: Any, rate: float) -> None:
@@ -238,16 +100,34 @@ def set_learning_rate(engine: Any, rate: float) -> None:
         group["lr"] = rate
 
 
+def loss_scale(engine: Any) -> float | None:
+    """The scale that fp16 losses are multiplied by now; None where there is none."""
+    scale = getattr(engine.optimizer, "cur_scale", None) or getattr(engine.optimizer, "loss_scale", None)
+    has_scale = getattr(engine, "fp16_enabled", None) is not None and engine.fp16_enabled()
+    return float(scale) if has_scale and scale is not None else None
+
+
+def skipped_steps(engine: Any) -> int:
+    """Steps so far whose fp16 gradient overflowed and moved nothing."""
+    return int(getattr(engine, "skipped_steps", 0))
+
+
 def save_model(engine: Any, place: Place, folder: Path) -> None:
     """Write the weights in Hugging Face format (safetensors) from rank 0; every rank must call it."""
-    model = engine.module
+    if hasattr(engine.module, "reshard"):  # FSDP2 leaves the outermost weights whole after a forward pass
+        engine.module.reshard()
+    model = engine.module.model
     parameters = list(model.parameters())
-    is_sharded = hasattr(parameters[0], "ds_tensor")
-    gather = _deepspeed().zero.GatheredParameters(parameters) if is_sharded else contextlib.nullcontext()
-    with gather:
+    is_zero3 = hasattr(parameters[0], "ds_tensor")
+    with deepspeed().zero.GatheredParameters(parameters) if is_zero3 else contextlib.nullcontext():
+        state: dict[str, torch.Tensor] = {}
+        for name, tensor in model.state_dict().items():
+            whole = cast(Any, tensor).full_tensor() if isinstance(tensor, DTensor) else tensor
+            if place.is_first:
+                state[name] = whole.detach().cpu().clone()
         if place.is_first:
-            state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
             if model.config.tie_word_embeddings:
                 state.pop("lm_head.weight", None)  # it is the embedding; safetensors refuses shared memory
+            model.set_attn_implementation("sdpa")  # what any reader of the folder has
             model.save_pretrained(folder, state_dict=state)
     distributed.barrier()

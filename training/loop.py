@@ -30,20 +30,14 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import build
 from training.arguments import PretrainSettings
 from training.checkpoint import Checkpoints
-from training.engine import (
-    Engagement,
-    Place,
-    join_ranks,
-    measure_engagement,
-    save_model,
-    set_learning_rate,
-    start_engine,
-    sum_over_ranks,
-)
+from training.engagement import Engagement, measure_engagement
+from training.engine import loss_scale, save_model, set_learning_rate, skipped_steps, start_engine
 from training.learning_rate import learning_rate
 from training.loader import Batch, Loader
 from training.metrics import MetricsLog
-from training.model import labelled_tokens, llama_config, loss_sum, new_model
+from training.model import labelled_tokens, model_for
+from training.objective import make_objective
+from training.place import Place, join_ranks, sum_over_ranks
 from training.sampling import continue_tokens, load_tokenizer
 from training.shards import read_mixture
 from training.worker import STOPPED
@@ -107,10 +101,8 @@ def setup(layout: Layout, folder: Path, place: Place, reporter: Reporter) -> Set
     mixture = read_mixture(layout)
     loader = Loader(layout, seed=settings.seed, rank=place.rank, world_size=place.world_size, mixture=mixture)
     tokenizer = load_tokenizer(Path(layout.tokenizer_dir(mixture.tokenizer_version)))
-    llama = llama_config(
-        settings.sizes, tokenizer.get_vocab_size(), mixture.sequence_length, mixture.eot_id, mixture.pad_id
-    )
-    engine = start_engine(new_model(llama, settings.seed), settings, place)
+    model = model_for(settings, tokenizer.get_vocab_size(), mixture.sequence_length, mixture.eot_id, mixture.pad_id)
+    engine = start_engine(make_objective(model, settings, place.device), settings, place)
     engagement = measure_engagement(engine, settings, place)
     checkpoints = Checkpoints(folder / "checkpoints", place, settings.keep_checkpoints)
     loaded = checkpoints.load(engine)
@@ -160,11 +152,13 @@ def train(s: Setup, stop_flag: list[bool]) -> None:
             warmup=settings.warmup_steps,
             peak=settings.learning_rate,
             min_ratio=settings.min_lr_ratio,
+            decay_ratio=settings.decay_ratio if settings.schedule == "wsd" else None,
         )
         set_learning_rate(s.engine, rate)
         loss, tokens = train_step(s, step, recent)
         norm = float(s.engine.get_global_grad_norm() or 0.0)
-        if not math.isfinite(norm):
+        scale = loss_scale(s.engine)
+        if not math.isfinite(norm) and scale is None:  # with a loss scale an overflow is skipped, not an error
             raise TrainingDivergedError(f"the gradient at step {step} is not finite: {_way_out(s, step)}")
 
         seconds = time.monotonic() - started
@@ -176,7 +170,8 @@ def train(s: Setup, stop_flag: list[bool]) -> None:
             s,
             loss=loss,
             learning_rate=rate,
-            grad_norm=norm,
+            grad_norm=norm if math.isfinite(norm) else None,
+            **({} if scale is None else {"loss_scale": scale, "skipped_steps": skipped_steps(s.engine)}),
             tokens=p.tokens,
             tokens_per_second=round(tokens / seconds, 1),
             seconds=round(p.seconds, 3),
@@ -209,13 +204,13 @@ def train_step(s: Setup, step: int, recent: deque[float]) -> tuple[float, int]:
     tokens = int(sum_over_ranks(s.place, labelled_tokens(batch.labels))[0])
     # DeepSpeed divides by the accumulation steps and averages over the ranks: undo both.
     scale = settings.accumulation * s.place.world_size / max(tokens, 1)
-    mine, loss = 0.0, math.nan
+    mine, loss = torch.zeros((), device=s.place.device, dtype=torch.float64), math.nan
     for micro in _micro_batches(batch, settings.micro_batch):
-        summed = loss_sum(s.engine, micro.to_torch(s.place.device))
+        summed = s.engine(**micro.to_torch(s.place.device))
         s.engine.backward(summed * scale)
-        mine += float(summed.detach())
+        mine += summed.detach()  # not read before the last: the GPU would wait for it
         if s.engine.is_gradient_accumulation_boundary():
-            loss = sum_over_ranks(s.place, mine)[0] / max(tokens, 1)
+            loss = sum_over_ranks(s.place, float(mine))[0] / max(tokens, 1)
             _refuse_divergence(s, step, loss, recent)
         s.engine.step()
     return loss, tokens
@@ -229,7 +224,7 @@ def heldout_loss(s: Setup) -> float | None:
     with torch.no_grad():
         for batch in s.loader.held_out_batches(settings.global_batch_size, settings.evaluate_sequences):
             for micro in _micro_batches(batch, settings.micro_batch):
-                total += float(loss_sum(s.engine, micro.to_torch(s.place.device)))
+                total += float(s.engine(**micro.to_torch(s.place.device)))
             tokens += labelled_tokens(batch.labels)
     s.engine.train()
     summed, count = sum_over_ranks(s.place, total, tokens)
@@ -247,7 +242,7 @@ def _look(s: Setup, *, is_evaluated: bool = True, is_sampled: bool = True) -> No
         for prompt in s.settings.sample_prompts:
             ids = s.tokenizer.encode(prompt, add_special_tokens=False).ids or [s.stop_id]
             made = continue_tokens(
-                s.engine.module,
+                s.engine.module,  # the objective generates as its model does, with what an engine hooks in
                 ids,
                 max_new_tokens=s.settings.sample_tokens,
                 stop_ids=(s.stop_id,),
@@ -348,8 +343,9 @@ def main() -> int:
             if place.is_first:
                 e = s.engagement
                 reporter.info(
-                    f"engaged: {e.engine_class} over {e.backend}, ZeRO-{e.zero_stage} ({e.zero_optimizer}), "
-                    f"{e.world_size} ranks on {e.device}, {e.dtype}, {e.optimizer}, {e.parameters:,} parameters, "
+                    f"engaged: {e.engine_class} over {e.backend}, {e.strategy} ({e.zero_optimizer}), "
+                    f"{e.world_size} ranks on {e.device}, {e.dtype} with {e.master_dtype} master weights, "
+                    f"{e.optimizer}, {e.attention} attention, {e.loss_kernel} loss, {e.parameters:,} parameters, "
                     f"elements per rank {', '.join(f'{n:,}' for n in e.elements_per_rank)}"
                 )
             train(s, stop_flag)

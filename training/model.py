@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gristmill.core.errors import MissingDataError
+from gristmill.core.errors import MissingDataError, SettingsError
+from training.arguments import PretrainSettings
 from training.loader import IGNORED_LABEL
 from training.sizes import ModelSizes
 
@@ -45,6 +46,48 @@ def new_model(config: "LlamaConfig", seed: int) -> "PreTrainedModel":
     model = LlamaForCausalLM(config)
     prepare_for_training(model)
     return cast("PreTrainedModel", model)
+
+
+def model_for(settings: PretrainSettings, vocabulary: int, sequence_length: int, eot_id: int, pad_id: int) -> Any:
+    """The model that `settings` name: a checkpoint to go on from, or random weights of an architecture and size.
+
+    Raises:
+        SettingsError: transformers has no such architecture, or the checkpoint is of another vocabulary.
+        MissingDataError: the checkpoint can't be read.
+    """
+    if settings.base_model:
+        model: Any = load_model(Path(settings.base_model))
+        rows = model.get_input_embeddings().weight.shape[0]
+        if rows < vocabulary:
+            raise SettingsError(
+                f"base_model {settings.base_model} has {rows:,} token embeddings, the mixture's tokenizer "
+                f"{vocabulary:,} tokens: make the shards with the model's own tokenizer"
+            )
+        prepare_for_training(model)
+        return model
+    if settings.architecture == "llama":
+        return new_model(llama_config(settings.sizes, vocabulary, sequence_length, eot_id, pad_id), settings.seed)
+    return _new_model_of(settings, vocabulary, sequence_length, eot_id, pad_id)
+
+
+def _new_model_of(settings: PretrainSettings, vocabulary: int, sequence_length: int, eot_id: int, pad_id: int) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    llama = llama_config(settings.sizes, vocabulary, sequence_length, eot_id, pad_id).to_dict()
+    names = ("architectures", "model_type", "transformers_version", "rope_parameters", "head_dim")
+    try:
+        config = AutoConfig.for_model(settings.architecture, **{k: v for k, v in llama.items() if k not in names})
+        config._attn_implementation = "sdpa"
+        torch.manual_seed(settings.seed)
+        model: Any = AutoModelForCausalLM.from_config(config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"architecture {settings.architecture!r} can't be made by transformers with these sizes "
+            f"({' '.join(str(error).split())[:150]}): choose llama, mistral, qwen2, ..."
+        ) from None
+    prepare_for_training(model)
+    return model
 
 
 def prepare_for_training(model: Any) -> None:

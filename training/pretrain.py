@@ -33,22 +33,38 @@ ASSET = "pretrained_model"
 # What decides the result. Launching, reporting and generating do not.
 CODE = (
     "arguments",
+    "attention",
     "batch",
     "checkpoint",
     "engine",
+    "fsdp",
+    "fused_loss",
     "learning_rate",
     "loader",
     "loop",
     "model",
+    "objective",
     "permutation",
     "reading",
     "schedule",
     "shard_rows",
     "shards",
     "sizes",
+    "states",
 )
-# Settings that change when something is written, never what is learnt: an unfinished run may go on with others.
-NOT_IN_FINGERPRINT = ("checkpoint_every", "keep_checkpoints")
+# Settings that change when something is written, or on what it is computed and in which order sums are made, never what
+# is learnt from what: an unfinished run may go on with others.
+NOT_IN_FINGERPRINT = (
+    "checkpoint_every",
+    "keep_checkpoints",
+    "ranks",
+    "strategy",
+    "offload",
+    "micro_batch_size",
+    "activation_checkpointing",
+    "attention",
+    "compile",
+)
 
 
 @dataclass(frozen=True)

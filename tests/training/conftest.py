@@ -17,6 +17,7 @@ from toy import TINY, make_root
 from training.metrics import read_metrics
 
 STEPS = 50
+STRATEGIES = ("single", "zero1", "zero2", "zero3")  # by ZeRO stage
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE = TINY | {"steps": STEPS, "warmup_steps": 5, "evaluate_every": 25, "sample_every": 25, "sample_tokens": 4}
 
@@ -53,7 +54,7 @@ def pretrained(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         if (ranks, stage) not in made:
             root = tmp_path_factory.mktemp(f"ranks{ranks}-zero{stage}") / "home"
             shutil.copytree(toy_root, root)
-            done = run_worker("training.pretrain", root, BASE | {"ranks": ranks, "zero_stage": stage})
+            done = run_worker("training.pretrain", root, BASE | {"ranks": ranks, "strategy": STRATEGIES[stage]})
             assert done.returncode == 0, done.stderr
             made[ranks, stage] = run_folder(root)
         return made[ranks, stage]

@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_to_the_same_loss(
 ) -> None:
     root = tmp_path / "home"
     shutil.copytree(toy_root, root)
-    settings = BASE | {"ranks": 2, "zero_stage": 2, "checkpoint_every": 10}
+    settings = BASE | {"ranks": 2, "strategy": "zero2", "checkpoint_every": 10}
     process = subprocess.Popen(
         worker("training.pretrain", root, settings),
         cwd=REPOSITORY,
@@ -110,13 +110,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     root = tmp_path / "home"
     shutil.copytree(toy_root, root)
-    settings = BASE | {"checkpoint_every": 10, "ranks": 1, "zero_stage": 0}
+    settings = BASE | {"checkpoint_every": 10, "ranks": 1, "strategy": "single"}
     assert run_worker("training.pretrain", root, settings).returncode == 0
     folder = run_folder(root)
     kept = sorted(p.name for p in (folder / "checkpoints").glob("step-*"))
     assert kept == ["step-00000040", "step-00000050"]
     (folder / "report.json").unlink()
-    newest = next((folder / "checkpoints" / kept[-1]).glob("*model_states.pt"))
+    newest = next((folder / "checkpoints" / kept[-1]).glob("state-*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:-100])
     done = run_worker("training.pretrain", root, settings)
     assert done.returncode == 0, done.stderr
@@ -128,7 +128,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 def test_a_finished_run_is_chosen_again_not_trained(pretrained: Pretrained) -> None:
     folder = pretrained(1, 0)
     before = json.loads((folder / "report.json").read_text())
-    done = run_worker("training.pretrain", folder.parents[2], BASE | {"ranks": 1, "zero_stage": 0})
+    done = run_worker("training.pretrain", folder.parents[2], BASE | {"ranks": 1, "strategy": "single"})
     assert done.returncode == 0
     after = json.loads((folder / "report.json").read_text())
     assert "already trained" in done.stderr

@@ -21,7 +21,7 @@ from training.worker import resolve_settings
         ({"steps": 10, "tokens": 10}, "steps or tokens"),
         ({"global_batch_size": 5, "ranks": 2}, "does not divide over 2 ranks"),
         ({"global_batch_size": 8, "micro_batch_size": 3}, "micro_batch_size"),
-        ({"zero_stage": 4}, "zero_stage"),
+        ({"strategy": "zero4"}, "strategy"),
         ({"hidden": 100, "heads": 3}, "not a multiple of heads"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"spike_factor": 0.5}, "spike_factor"),
