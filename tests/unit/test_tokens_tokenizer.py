@@ -144,7 +144,8 @@ def test_the_same_text_is_the_same_version_whatever_threads_and_order(tmp_path: 
     program = (
         "import sys; from gristmill.core.layout import Layout; from gristmill.core.progress import Reporter\n"
         "from pipelines.tokens import tokenizer as t\n"
-        "print(t.run(Layout(sys.argv[1]), t.Settings(vocabulary_size=500, sample_mb=0.06, compare_with=()), Reporter())['version'])"
+        "settings = t.Settings(vocabulary_size=500, sample_mb=0.06, compare_with=())\n"
+        "print(t.run(Layout(sys.argv[1]), settings, Reporter())['version'])"
     )
     versions = {
         subprocess.run(
