@@ -5,6 +5,7 @@ every shard it is given, by their content: `<root>/models/spans/<sha256>.parquet
 Spans name documents by doc_id and hold no text.
 """
 
+import contextlib
 import os
 import posixpath
 import re
@@ -87,11 +88,18 @@ def current_spans(
     if folder not in manifests:
         manifests[folder] = layout.read_json(layout.join(folder, MANIFEST_NAME)) or {}
     splits: dict[str, Any] = manifests[folder].get("splits") or {}
-    for split in splits.values():
-        for entry in split.get("shards", ()):
-            if entry["name"] == name and entry["sha256"] == sha256:
-                spans = entry["spans"]
-                return {"path": posixpath.join(folder, spans["name"]), "rows": spans["rows"], "sha256": spans["sha256"]}
+    try:
+        for split in splits.values():
+            for entry in split.get("shards", ()):
+                if entry["name"] == name and entry["sha256"] == sha256:
+                    spans = entry["spans"]
+                    facts = {"rows": spans["rows"], "sha256": spans["sha256"]}
+                    return {"path": posixpath.join(folder, spans["name"]), **facts}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MissingDataError(
+            f"{layout.join(folder, MANIFEST_NAME)} is not a manifest of shards ({type(error).__name__}: {error}): "
+            "run `gristmill run CORPUS --through token_shards --force` to make it again"
+        ) from None
     return None
 
 
@@ -129,12 +137,13 @@ def spans_of_rows(layout: Layout, path: str, rows: Collection[int]) -> list[Span
     wanted = pa.array(sorted(set(rows)), pa.int64())
     low, high = min(rows, default=0), max(rows, default=-1)
     found: list[Span] = []
-    for parquet, group in _groups(layout, path):
-        statistics: Any = parquet.metadata.row_group(group).column(0).statistics
-        if statistics is not None and statistics.has_min_max and (statistics.min > high or statistics.max < low):
-            continue
-        table = parquet.read_row_group(group, list(COLUMNS), use_threads=False)
-        found += _spans(table.filter(pc.is_in(table.column("sequence"), wanted)))
+    with _open_spans(layout, path) as parquet:
+        for group in range(parquet.num_row_groups):
+            statistics: Any = parquet.metadata.row_group(group).column(0).statistics
+            if statistics is not None and statistics.has_min_max and (statistics.min > high or statistics.max < low):
+                continue
+            table = parquet.read_row_group(group, list(COLUMNS), use_threads=False)
+            found += _spans(table.filter(pc.is_in(table.column("sequence"), wanted)))
     return sorted(found)
 
 
@@ -146,20 +155,21 @@ def spans_of_documents(layout: Layout, path: str, doc_ids: Collection[str]) -> l
     """
     wanted = pa.array(sorted(set(doc_ids)), pa.string())
     found: list[Span] = []
-    for parquet, group in _groups(layout, path):
-        mask: Any = pc.is_in(parquet.read_row_group(group, ["doc_id"], use_threads=False).column(0), wanted)
-        if pc.any(mask).as_py():
-            found += _spans(parquet.read_row_group(group, list(COLUMNS), use_threads=False).filter(mask))
+    with _open_spans(layout, path) as parquet:
+        for group in range(parquet.num_row_groups):
+            mask: Any = pc.is_in(parquet.read_row_group(group, ["doc_id"], use_threads=False).column(0), wanted)
+            if pc.any(mask).as_py():
+                found += _spans(parquet.read_row_group(group, list(COLUMNS), use_threads=False).filter(mask))
     return sorted(found)
 
 
-def _groups(layout: Layout, path: str) -> Iterator[tuple[pq.ParquetFile, int]]:
+@contextlib.contextmanager
+def _open_spans(layout: Layout, path: str) -> Iterator[pq.ParquetFile]:
+    """A file of spans; damage is one line that names it, wherever in the file it shows."""
     try:
         with layout.fs.open(path, "rb") as file:
-            parquet = pq.ParquetFile(cast(Any, file))
-            for group in range(parquet.num_row_groups):
-                yield parquet, group
-    except (pa.ArrowException, FileNotFoundError, KeyError) as error:
+            yield pq.ParquetFile(cast(Any, file))
+    except (pa.ArrowException, OSError, KeyError) as error:  # OSError: also Arrow's, of bytes that don't decompress
         raise MissingDataError(f"spans {path} can't be read ({' '.join(str(error).split())[:200]})") from None
 
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
-from pipelines.damage import reading
+from pipelines.damage import reading, remake
 from pipelines.dedup.duplicate_files import duplicate_path, representative_path
 from pipelines.report.captures import Capture
 from pipelines.stages import STAGES, Stage
@@ -242,12 +243,11 @@ def _shards(
         return Decision(SHARDS, "not reached" if is_rejected else "not made"), (), None
     spans: list[Span] = []
     base = layout.join("")
-    for split, its in manifest["splits"].items():
-        for entry in its["shards"]:
-            shard = posixpath.join(folder, entry["name"]).removeprefix(base)
-            for row in _rows(layout, posixpath.join(folder, entry["spans"]["name"]), "doc_id", capture.doc_id):
-                place = {name: int(row[name]) for name in ("sequence", "start", "length", "doc_offset")}
-                spans.append(Span(shard=shard, split=split, **place))
+    for split, name, rows_of in _files_of_shards(manifest, folder, capture):
+        shard = posixpath.join(folder, name).removeprefix(base)
+        for row in _rows(layout, posixpath.join(folder, rows_of), "doc_id", capture.doc_id):
+            place = {name: int(row[name]) for name in ("sequence", "start", "length", "doc_offset")}
+            spans.append(Span(shard=shard, split=split, **place))
     spans.sort(key=lambda span: span.doc_offset)
     outcome: Outcome = "kept" if spans else "not reached" if is_rejected else "not there"
     signals: dict[str, Any] = {}
@@ -256,6 +256,19 @@ def _shards(
     made = report.get("created_at")
     decision = Decision(SHARDS, outcome, signals=signals, is_stale=_is_stale(stage, report, reports), made_at=made)
     return decision, tuple(spans), str(manifest["tokenizer_version"])
+
+
+def _files_of_shards(manifest: Mapping[str, Any], folder: str, capture: Capture) -> list[tuple[str, str, str]]:
+    """Split, name of the shard and name of its spans, of each shard that a manifest names."""
+    try:
+        splits = cast("Mapping[str, Any]", manifest["splits"])
+        _ = manifest["tokenizer_version"]
+        return [(s, str(e["name"]), str(e["spans"]["name"])) for s, its in splits.items() for e in its["shards"]]
+    except (KeyError, TypeError, AttributeError):
+        raise MissingDataError(
+            f"{posixpath.join(folder, MANIFEST_NAME)} is not a manifest of shards: run "
+            f"`{remake(SHARDS, capture.corpus)}` to make it again"
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -242,6 +242,15 @@ def test_a_damaged_run_hides_no_other(home: Path, capsys: pytest.CaptureFixture[
     assert [bool(model["problem"]) for model in found["models"]] == [False, True]
 
 
+@pytest.mark.parametrize("text", ["{}", '{"splits": [1]}', '{"splits": {"train": {"shards": [{"name": "x"}]}}}'])
+def test_a_manifest_that_is_none_is_one_line(home: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    layout = Layout(home)
+    (Path(layout.partition_dir("token_shards", WHERE)) / "manifest.json").write_text(text)
+    assert run(home, "explain", KEPT) == 2
+    line = capsys.readouterr().err.splitlines()[-1]  # after the news of an index that is made
+    assert "manifest.json is not a manifest of shards: run `gristmill run toy --through token_shards --force`" in line
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -177,12 +177,23 @@ def test_spans_of_another_shard_are_refused(layout: Layout) -> None:
         keep_spans(layout, old)
 
 
-def test_damaged_spans_are_one_line(layout: Layout) -> None:
+@pytest.mark.parametrize("damage", ["cut", "pages", "folder"])
+def test_damaged_spans_are_one_line(layout: Layout, damage: str) -> None:
     make_run(layout, "aaaa1111")
-    for path in layout.parts(layout.join("models", "spans")):
-        Path(path).write_bytes(b"damaged")
-    with pytest.raises(MissingDataError, match="can't be read"):
-        trace(find_run(layout, "latest"), 1)
+    documents = sorted(set().union(*all_documents(layout).values()))
+    for path in map(Path, layout.parts(layout.join("models", "spans"))):
+        whole = path.read_bytes()
+        path.unlink()  # it is a link to the spans beside the shard
+        if damage == "folder":
+            path.mkdir()
+        else:  # pages that are no zstd any more, below a footer that is whole: Arrow's own OSError
+            footer = whole[-int.from_bytes(whole[-8:-4], "little") - 8 :]
+            path.write_bytes(whole[:9] if damage == "cut" else b"PAR1".ljust(len(whole) - len(footer), b"?") + footer)
+    run = find_run(layout, "latest")
+    with pytest.raises(MissingDataError, match=r"models/spans/.* can't be read"):
+        trace(run, 1)
+    with pytest.raises(MissingDataError, match=r"models/spans/.* can't be read"):
+        reads_of(run, documents)
 
 
 def test_another_order_of_batches_is_refused(layout: Layout) -> None:
