@@ -6,9 +6,9 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 
+from gristmill.core.figures import BLUE, canvas, png
 from gristmill.core.layout import Layout, Partition
 from pipelines.damage import reading
-from pipelines.report.plots import BLUE, canvas, png
 
 ASSET = "duplicate_clusters"
 REPRESENTATIVE_FOLDER = "_representatives"  # as pipelines.dedup.duplicate_files has it, which knows Spark

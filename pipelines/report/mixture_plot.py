@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.report.plots import BLUE, GREY, canvas, png
+from gristmill.core.figures import BLUE, GREY, canvas, png
 
 _MOST_SOURCES = 20  # bars that can be told apart; the smallest are taken together
 _NAME = 40  # characters of a name

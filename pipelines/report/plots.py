@@ -1,19 +1,10 @@
-"""Plots as PNG bytes: the funnel, the languages, the loss. matplotlib is imported when one is drawn.
+"""Plots as PNG bytes: the funnel, the languages, the loss. matplotlib is imported when one is drawn."""
 
-Colours are Okabe and Ito's (2008), which people with any common form of colour blindness tell apart.
-"""
-
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
+from gristmill.core.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, canvas, png
 from pipelines.report.funnel import Funnel
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
-_DPI = 110
 _MOST_LANGUAGES = 12
 _EDGE = 0.15  # share of the plot's width left free for the numbers beside the bars
 
@@ -80,22 +71,3 @@ def loss_plot(training: Sequence[Point], heldout: Sequence[Point], title: str) -
     axes.set_ylabel("loss (nats per token)")
     axes.set_title(title, loc="left", fontsize=11)
     return png(figure)
-
-
-def canvas(width: float, height: float) -> tuple["Figure", Any]:
-    """A figure in inches that belongs to no global state: reports may be drawn in several threads."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-    axes: Any = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def png(figure: "Figure") -> bytes:
-    """`figure` as PNG: the same numbers give the same bytes with any matplotlib of one minor version."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # no software version inside
-    return buffer.getvalue()

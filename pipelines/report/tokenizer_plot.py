@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from pipelines.report.plots import BLUE, GREEN, ORANGE, VERMILION, canvas, png
+from gristmill.core.figures import BLUE, GREEN, ORANGE, VERMILION, canvas, png
 from pipelines.tokens.tokenizer_report import OURS
 
 _MOST_LANGUAGES = 12
