@@ -75,6 +75,9 @@ def start_engine(objective: Objective, settings: PretrainSettings, place: Place)
         dist_init_required=False,
     )
     set_optimizer_steps(engine, 0)  # that first step is not to count in the bias correction
+    scaler: Any = getattr(engine.optimizer, "loss_scaler", None)
+    if hasattr(scaler, "raise_error_at_min_scale"):
+        scaler.raise_error_at_min_scale = False  # training/divergence.py says it, with the documents
     return engine
 
 
@@ -100,6 +103,17 @@ def set_learning_rate(engine: Any, rate: float) -> None:
         group["lr"] = rate
 
 
+def gradient_norm_before_step(engine: Any) -> float | None:
+    """The norm of the whole gradient, before clipping; None where the engine measures it as it steps.
+
+    In fp32 without ZeRO, DeepSpeed clips with torch's function and forgets what it returned.
+    """
+    if isinstance(engine, ShardedEngine) or not isinstance(engine.optimizer, torch.optim.Optimizer):
+        return None
+    gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
 def loss_scale(engine: Any) -> float | None:
     """The scale that fp16 losses are multiplied by now; None where there is none."""
     scale = getattr(engine.optimizer, "cur_scale", None) or getattr(engine.optimizer, "loss_scale", None)
@@ -108,7 +122,7 @@ def loss_scale(engine: Any) -> float | None:
 
 
 def skipped_steps(engine: Any) -> int:
-    """Steps so far whose fp16 gradient overflowed and moved nothing."""
+    """Steps so far, of this process, whose fp16 gradient overflowed and moved nothing."""
     return int(getattr(engine, "skipped_steps", 0))
 
 

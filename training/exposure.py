@@ -44,6 +44,7 @@ class Exposure:
             "is_finished": self.run.is_finished,
             "steps": self.steps,
             "documents_read": self.documents,
+            "batches_skipped": list(self.reads.skipped),
             "spans_in_shards": self.reads.trained,
             "spans_held_out": self.reads.held_out,
             "shards_unknown": list(self.reads.unknown),

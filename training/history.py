@@ -3,18 +3,21 @@
 Nothing is logged for it. Batches are a function of the mixture, the seed and the step (training.reading), and spans
 say which document each token came from (training.spans). training.past_runs has the runs.
 
-Steps are counted as metrics.jsonl and the log lines count them: step 1 is the first optimizer step, and reads what the
-loader calls step 0.
+Steps are counted as metrics.jsonl and the log lines count them: step 1 is the first optimizer step. It reads the
+loader's batch 0, step 2 its batch 1, and so on; in a run that diverged and was rewound, the steps after that read as
+many batches further on as were skipped (training.cursor). Steps that were undone were not made; their batches are told
+as skipped.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gristmill.core.errors import SettingsError
+from gristmill.core.layout import Layout
 from training.past_runs import TrainingRun
 from training.reading import SequenceRef
-from training.shards import Shard
+from training.shards import Mixture, Shard
 from training.spans import Span, segment_of, spans_file, spans_of_documents, spans_of_rows
 
 
@@ -37,6 +40,7 @@ class ReadAt:
     """One span of a document, read at one step."""
 
     step: int  # 1 is the first
+    batch: int  # of the loader, 0 is the first; step - 1 but for what the run skipped
     place: int  # in the global batch, in the order of the ranks
     epoch: int  # how often the source had been read through before
     shard: str
@@ -44,7 +48,7 @@ class ReadAt:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready values."""
-        place = {"step": self.step, "loader_step": self.step - 1, "place": self.place, "epoch": self.epoch}
+        place = {"step": self.step, "loader_step": self.batch, "place": self.place, "epoch": self.epoch}
         return place | {"shard": self.shard, **vars(self.span)}
 
 
@@ -56,6 +60,7 @@ class DocumentReads:
     trained: int = 0  # spans in shards that the run trains on, whether a step has read them or not
     held_out: int = 0  # spans in its held-out shards
     unknown: tuple[str, ...] = ()  # shards that are gone and whose spans were not kept
+    skipped: tuple[int, ...] = ()  # batches with them that the run passed over after it diverged, 0 being the first
 
 
 def trace(run: TrainingRun, step: int) -> list[TracedSequence]:
@@ -73,8 +78,34 @@ def trace(run: TrainingRun, step: int) -> list[TracedSequence]:
         raise SettingsError(
             f"{run.name} has steps 1 to {run.steps:,}, counted as in metrics.jsonl and the log, and no step {step:,}"
         )
-    refs = run.reading.sequences(step - 1)
-    shards = {shard.path: shard for shard in run.mixture.shards}
+    return documents_of(run.layout, run.mixture, run.reading.sequences(run.cursor.batch_of(step)))
+
+
+def trace_batch(run: TrainingRun, batch: int) -> list[TracedSequence]:
+    """As `trace`, for a batch of the loader (0 is the first), which may be one that the run skipped.
+
+    Raises:
+        SettingsError: the run has no such batch.
+        MissingDataError: as `trace`.
+    """
+    last = run.cursor.batch_of(run.steps)
+    if not 0 <= batch <= last:
+        raise SettingsError(f"{run.name} has batches 0 to {last:,}, skipped ones among them, and no batch {batch:,}")
+    return documents_of(run.layout, run.mixture, run.reading.sequences(batch))
+
+
+def documents_of(layout: Layout, mixture: Mixture, refs: Sequence[SequenceRef]) -> list[TracedSequence]:
+    """The documents of sequences, in their order.
+
+    Args:
+        layout: the root.
+        mixture: that of the run which reads them.
+        refs: from `training.reading`.
+
+    Raises:
+        MissingDataError: spans that are there can't be read.
+    """
+    shards = {shard.path: shard for shard in mixture.shards}
     rows: dict[str, set[int]] = {}
     for ref in refs:
         rows.setdefault(ref.path, set()).add(ref.row)
@@ -82,11 +113,11 @@ def trace(run: TrainingRun, step: int) -> list[TracedSequence]:
     spans: dict[tuple[str, int], list[Span]] = {}
     gone: set[str] = set()
     for path, wanted in rows.items():
-        file = spans_file(run.layout, shards[path], manifests)
+        file = spans_file(layout, shards[path], manifests)
         if file is None:
             gone.add(path)
             continue
-        for span in spans_of_rows(run.layout, file, wanted):
+        for span in spans_of_rows(layout, file, wanted):
             spans.setdefault((path, span.sequence), []).append(span)
     return [
         TracedSequence(ref, shards[ref.path], None if ref.path in gone else tuple(spans.get((ref.path, ref.row), ())))
@@ -120,6 +151,7 @@ def _reads_in(run: TrainingRun, doc_ids: Collection[str], shards: Collection[Sha
     manifests: dict[str, dict[str, Any]] = {}
     reads: list[ReadAt] = []
     unknown: list[str] = []
+    skipped: set[int] = set()
     trained = held_out = 0
     for shard in shards:
         file = spans_file(run.layout, shard, manifests)
@@ -134,7 +166,12 @@ def _reads_in(run: TrainingRun, doc_ids: Collection[str], shards: Collection[Sha
         by_row: dict[int, list[Span]] = {}
         for span in spans:
             by_row.setdefault(span.sequence, []).append(span)
-        for row, step, place, epoch in run.reading.steps_of(shard.path, by_row, run.steps_made) if by_row else ():
-            reads += [ReadAt(step + 1, place, epoch, shard.path, span) for span in by_row[row]]
+        stop = run.cursor.batch_of(run.steps_made) + 1 if run.steps_made else 0
+        for row, batch, place, epoch in run.reading.steps_of(shard.path, by_row, stop) if by_row else ():
+            step = run.cursor.step_of(batch)
+            if step is None:
+                skipped |= {batch}
+                continue
+            reads += [ReadAt(step, batch, place, epoch, shard.path, span) for span in by_row[row]]
     reads.sort(key=lambda read: (read.step, read.place, read.span))
-    return DocumentReads(tuple(reads), trained, held_out, tuple(unknown))
+    return DocumentReads(tuple(reads), trained, held_out, tuple(unknown), tuple(sorted(skipped)))

@@ -54,6 +54,17 @@ def metrics_at(file: IO[bytes], step: int) -> dict[str, Any]:
     return found
 
 
+def skips_in(file: IO[bytes]) -> list[dict[str, Any]]:
+    """The batches that an open metrics file says were skipped, as `training.cursor.Skip.to_plain` has them."""
+    file.seek(0)
+    found: list[dict[str, Any]] = []
+    for line in file:
+        row = _row(line) if b'"skipped"' in line else None  # the other lines, maybe millions, are not parsed
+        if row is not None and isinstance(row.get("skipped"), dict):
+            found.append(row["skipped"])
+    return found
+
+
 def _row(line: bytes) -> dict[str, Any] | None:
     try:
         row: object = json.loads(line)

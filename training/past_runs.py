@@ -16,7 +16,8 @@ from typing import IO, Any, cast
 
 from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import REPORT_NAME, Layout
-from training.metrics import last_step, metrics_at
+from training.cursor import Cursor, Skip
+from training.metrics import last_step, metrics_at, skips_in
 from training.reading import Reading
 from training.shards import MIXTURE_NAME, Mixture, read_mixture
 
@@ -53,6 +54,23 @@ class TrainingRun:
     def is_order_proven(self) -> bool:
         """Whether the run kept a mark of its order, which `reading` compares; one of an older version has none."""
         return bool(self.order)
+
+    @cached_property
+    def cursor(self) -> Cursor:
+        """Which batch each step read: those that were skipped after a divergence are in no step.
+
+        Raises:
+            MissingDataError: what metrics.jsonl says of them can't be read.
+        """
+        with _metrics(self.layout, self.folder) as file:
+            found = skips_in(file)
+        try:
+            return Cursor(Skip.from_plain(skip) for skip in found)
+        except (KeyError, TypeError, ValueError) as error:
+            raise MissingDataError(
+                f"{self.folder}/metrics.jsonl says of skipped batches what can't be read "
+                f"({type(error).__name__}: {error}): the steps of this run can't be told"
+            ) from None
 
     @cached_property
     def mixture(self) -> Mixture:

@@ -106,7 +106,7 @@ class Run:
 
     def discard(self) -> None:
         """Undo the commit and remove what the run made, so that it starts from nothing."""
-        for name in (REPORT_NAME, "checkpoints", "final", "metrics.jsonl"):
+        for name in (REPORT_NAME, "checkpoints", "final", "metrics.jsonl", "tensorboard"):
             path = str(self.folder / name)
             if self.layout.fs.exists(path):
                 self.layout.fs.rm(path, recursive=True)

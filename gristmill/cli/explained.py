@@ -161,6 +161,9 @@ def show_models(out: Console, models: list[Model]) -> None:
             line(out, f"{head}in its shards, no step has read it")
         elif reads.held_out:
             line(out, f"{head}held out: no step read it")
+        if reads.skipped:
+            batches = ", ".join(f"{batch:,}" for batch in reads.skipped[:_STEPS_SHOWN])
+            line(out, f"    skipped, after the run had diverged, with batches {batches} of its data")
         if steps and model.grown:
             line(out, f"    and so did what was grown from it: {', '.join('/'.join(name) for name in model.grown)}")
         if model.problem:

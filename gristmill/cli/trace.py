@@ -25,7 +25,13 @@ def trace(
     model_run: Annotated[
         str, typer.Argument(metavar="MODEL_RUN", help="A run's id, the beginning of it, or `latest`; or ASSET/ID.")
     ],
-    step: Annotated[int, typer.Option(help="Optimizer step as metrics.jsonl and the log count them: 1 is the first.")],
+    step: Annotated[
+        int | None, typer.Option(help="Optimizer step as metrics.jsonl and the log count them: 1 is the first.")
+    ] = None,
+    batch_number: Annotated[
+        int | None,
+        typer.Option("--batch", help="In place of --step: a batch of the data, 0 is the first; also a skipped one."),
+    ] = None,
     asset: Annotated[str | None, typer.Option(help="Of this asset's runs only, such as pretrained_model.")] = None,
     place: Annotated[
         int | None, typer.Option(min=0, help="Only this sequence of the global batch; 0 is the first.")
@@ -39,21 +45,30 @@ def trace(
     """The documents in a training step's batch: which tokens of each, from which URL, WARC file and offset."""
     from gristmill.core.errors import SettingsError
     from training.history import trace as traced
+    from training.history import trace_batch
     from training.past_runs import find_run
 
+    if (step is None) == (batch_number is None):
+        raise SettingsError("give --step N, counted from 1, or --batch N, counted from 0: one of them")
     layout = Layout(home)
     run = find_run(layout, model_run, asset)
-    batch = traced(run, step)
+    if step is not None:
+        batch = traced(run, step)
+        batch_number = run.cursor.batch_of(step)
+    else:
+        assert batch_number is not None
+        batch = trace_batch(run, batch_number)
+        step = run.cursor.step_of(batch_number)
     if place is not None and place >= len(batch):
         raise SettingsError(f"--place {place}: a batch of {run.name} has places 0 to {len(batch) - 1}")
     chosen = batch if place is None else [batch[place]]
     origins = _origins(layout, chosen)
     pieces = _pieces(run, chosen, is_with_text=is_with_text)
     if is_json:
-        print_json(_plain(run, step, chosen, origins, pieces))
+        print_json(_plain(run, step, batch_number, chosen, origins, pieces))
         return
     out = console()
-    _show_head(out, run, step, chosen)
+    _show_head(out, run, step, batch_number, chosen)
     for sequence, text in zip(chosen, pieces, strict=True):
         _show_sequence(out, sequence, origins)
         if text is not None:
@@ -89,12 +104,14 @@ def _pieces(
     return [texts.pieces(sequence) for sequence in batch]
 
 
-def _show_head(out: Console, run: "TrainingRun", step: int, batch: "list[TracedSequence]") -> None:
+def _show_head(
+    out: Console, run: "TrainingRun", step: int | None, batch_number: int, batch: "list[TracedSequence]"
+) -> None:
     documents = {(s.ref.corpus, span.doc_id) for s in batch for span in s.spans or ()}
-    metrics = run.metrics(step)
+    metrics = {} if step is None else run.metrics(step)
     numbers = [f"{name} {metrics[name]:.4g}" for name in _METRICS_SHOWN if isinstance(metrics.get(name), int | float)]
-    state = f"step {step:,} of {run.steps:,}"
-    if step > run.steps_made:
+    state = f"batch {batch_number:,} (skipped, in no step)" if step is None else f"step {step:,} of {run.steps:,}"
+    if step is not None and step > run.steps_made:
         state += f" (not made: the run is at step {run.steps_made:,})"
     line(out, f"{run.name}, {state}{': ' if numbers else ''}{', '.join(numbers)}", "bold")
     line(
@@ -102,6 +119,16 @@ def _show_head(out: Console, run: "TrainingRun", step: int, batch: "list[TracedS
         f"{counted(len(batch), 'sequence')} of {run.mixture.sequence_length:,} tokens, "
         f"{counted(len(documents), 'document')}; step 1 is the first, and reads the loader's batch 0",
     )
+    for skip in run.cursor.skips:
+        last = skip.first_batch + skip.batches - 1
+        if skip.first_batch <= batch_number <= last or (step is not None and step > skip.after_step):
+            reads = "" if step is None else f"; this step reads batch {batch_number:,}"
+            line(
+                out,
+                f"batches {skip.first_batch:,} to {last:,} were skipped after step {skip.after_step:,}, since step "
+                f"{skip.diverged_at:,} had diverged ({skip.problem}){reads}",
+                "yellow",
+            )
     if not run.is_order_proven:
         line(
             out, "a run of an older version, which kept no mark of its order: told is what this version reads", "yellow"
@@ -142,7 +169,8 @@ def _show_text(pieces: "list[Piece] | str") -> None:
 
 def _plain(
     run: "TrainingRun",
-    step: int,
+    step: int | None,
+    batch_number: int,
     batch: "list[TracedSequence]",
     origins: Origins,
     pieces: "list[list[Piece] | str | None]",
@@ -169,11 +197,12 @@ def _plain(
     return {
         "run": run.to_plain(),
         "step": step,
-        "loader_step": step - 1,
-        "is_made": step <= run.steps_made,
+        "loader_step": batch_number,
+        "is_made": step is not None and step <= run.steps_made,
+        "skips": [skip.to_plain() for skip in run.cursor.skips],
         "sequence_length": run.mixture.sequence_length,
         "tokenizer_version": run.mixture.tokenizer_version,
-        "metrics": run.metrics(step),
+        "metrics": {} if step is None else run.metrics(step),
         "sequences": sequences,
     }
 
