@@ -8,6 +8,7 @@ wherever a field says so.
 from dataclasses import dataclass
 from typing import Literal
 
+from gristmill.core.settings import beside_settings_file
 from training.sizes import ModelSizes, sizes_of
 
 Precision = Literal["fp32", "bf16"]
@@ -20,6 +21,11 @@ Schedule = Literal["cosine", "wsd"]
 def _require(is_right: bool, message: str) -> None:
     if not is_right:
         raise ValueError(message)
+
+
+def _is_word(name: str) -> bool:
+    """Whether a name holds nothing that a shell or an option parser would act on."""
+    return not name.startswith("-") and all(c.isalnum() or c in "._:-" for c in name)
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,25 @@ class PretrainSettings:
     strategy: Strategy = "zero1"
     # Keep optimizer and fp32 master weights in host memory, for zero1 to zero3: slower, 12 bytes a parameter less.
     offload: bool = False
-    # Processes: CPU ranks over gloo, or one per GPU over nccl.
+    # Processes, over all nodes: CPU ranks over gloo, or one per GPU over nccl.
     ranks: int = 1
+    # Who starts the ranks: local (child processes), torchrun, deepspeed (over the hosts of a hostfile), or one that an
+    # installed package offers (docs/multi-node.md). Several machines need the same root on a file system they share.
+    launcher: str = "local"
+    # DeepSpeed's hostfile, lines of `HOST slots=N` that add up to `ranks`; empty: this machine.
+    hostfile: str = beside_settings_file()
+    # Machines that torchrun runs on; each has as many ranks.
+    nodes: int = 1
+    # Address of the first node; empty: this machine, or what DeepSpeed's launcher finds out.
+    master_address: str = ""
+    # Port there that ranks of the launchers torchrun and deepspeed meet at; it takes connections from other machines.
+    master_port: int = 29500
+    # Network interface that ranks of those launchers use; empty: GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME decide.
+    network_interface: str = ""
+    # Names of environment variables that ranks are given though they look like secrets; their values are kept nowhere.
+    environment: tuple[str, ...] = ()
+    # Seconds within which all ranks have to be there.
+    join_seconds: float = 300.0
     # Arithmetic; bf16 and fp16 keep fp32 master weights in the optimizer, fp16 scales the loss too.
     precision: TrainingPrecision = "fp32"
     # fp16: the loss scale begins at 2 to this power and halves at each overflow (Micikevicius et al. 2018).
@@ -88,6 +111,8 @@ class PretrainSettings:
     compile: bool = False
     # Recompute activations in the backward pass: less memory, about a third more arithmetic.
     activation_checkpointing: bool = False
+    # Before anything starts: refuse a run whose predicted memory this machine does not have, only warn, or do not look.
+    memory_check: Literal["refuse", "warn", "off"] = "refuse"
     # Decides initial weights and the order of the data.
     seed: int = 0
     # Steps between checkpoints; 0: only when told to stop.
@@ -123,6 +148,15 @@ class PretrainSettings:
             not self.offload or self.strategy in ("zero1", "zero2", "zero3"),
             f"offload goes with zero1, zero2 or zero3, not {self.strategy}",
         )
+        _require(self.nodes >= 1, f"nodes is {self.nodes}; give at least 1")
+        _require(self.nodes == 1 or self.launcher == "torchrun", "nodes goes with launcher torchrun")
+        _require(self.ranks % self.nodes == 0, f"ranks {self.ranks} does not divide over {self.nodes} nodes")
+        _require(self.nodes == 1 or bool(self.master_address), "several nodes need master_address, the first one's")
+        _require(not self.hostfile or self.launcher == "deepspeed", "hostfile goes with launcher deepspeed")
+        _require(0 < self.master_port < 65536, f"master_port is {self.master_port}; give 1 to 65535")
+        _require(self.join_seconds > 0, f"join_seconds is {self.join_seconds:g}; give more than 0")
+        for name in (self.master_address, self.network_interface, *self.environment):
+            _require(_is_word(name), f"{name!r} is no name of a host, an interface or an environment variable")
         _require(0 <= self.loss_scale_power <= 32, f"loss_scale_power is {self.loss_scale_power}; give 0 to 32")
         _require(self.loss_scale_window >= 1, f"loss_scale_window is {self.loss_scale_window}; give at least 1")
         _require(0 < self.decay_ratio <= 1, f"decay_ratio is {self.decay_ratio}; give a share above 0, at most 1")
@@ -198,13 +232,17 @@ class PlanSettings:
     parameters: float = 0.0
     # Tokens in the vocabulary; 0: the tokenizer in force, else 32,000.
     vocabulary: int = 0
-    # Tokens to train on; 0: 20 per parameter (Hoffmann et al. 2022).
+    # Tokens to train on; 0: as tokens_rule says.
     tokens: float = 0.0
+    # Compute-optimal tokens: 20 per parameter, or along the table of the paper's Approach 1 (Hoffmann et al. 2022).
+    tokens_rule: Literal["twenty", "approach1"] = "twenty"
     # Tokens per sequence; 0: the mixture's, else 2,048.
     sequence_length: int = 0
     # Sequences per forward pass of one GPU.
     micro_batch_size: int = 1
-    # Kind of GPU, as in training/hardware.py: h100, a100-80gb, a100-40gb, l40s, rtx4090, v100.
+    # Sequences per optimizer step over all GPUs; 0: no gradient accumulation.
+    global_batch_size: int = 0
+    # Kind of GPU, as in training/hardware.py: h100, h200, a100-80gb, a100-40gb, l40s, rtx4090, v100, ...
     gpu: str = "h100"
     # How many of them.
     gpus: int = 8
@@ -216,33 +254,51 @@ class PlanSettings:
     mfu: float = 0.4
     # Price of one GPU for an hour, in the currency you think in; 0: no cost is stated.
     price_per_gpu_hour: float = 0.0
-    # mixed: bf16 weights and gradients, fp32 master; fp32: 4-byte everything.
-    precision: Literal["mixed", "fp32"] = "mixed"
-    # How model states are spread: 0 is DDP.
-    zero_stage: int = 0
+    # Arithmetic, as in pretrained_model: with bf16 and fp16, master weights are fp32.
+    precision: TrainingPrecision = "bf16"
+    # How model states are spread, as in pretrained_model.
+    strategy: Strategy = "zero1"
+    # Optimizer and fp32 master weights in host memory, for zero1 to zero3.
+    offload: bool = False
     # Recompute activations in the backward pass.
     activation_checkpointing: bool = False
+    # Each decoder layer compiled by torch.compile, which keeps fewer activations.
+    compile: bool = True
     # Rank of the adapters in the LoRA and QLoRA rows.
     lora_rank: int = 16
-    # Share of a GPU's memory left to CUDA, fragmentation and communication buffers.
+    # Share of a GPU's memory left to CUDA's context, NCCL and fragmentation.
     memory_reserve: float = 0.1
 
     def __post_init__(self) -> None:
         _ = self.sizes
         for name in ("parameters", "vocabulary", "tokens", "sequence_length", "gpu_memory_gb", "gpu_tflops"):
-            _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; give 0 or more")
+            _require(0 <= getattr(self, name) < float("inf"), f"{name} is {getattr(self, name)}; give 0 or more")
         _require(self.gpus >= 1, f"gpus is {self.gpus}; give at least 1")
+        _require(self.strategy != "single" or self.gpus == 1, f"strategy single is one GPU, not {self.gpus}: give ddp")
+        _require(
+            not self.offload or self.strategy in ("zero1", "zero2", "zero3"),
+            f"offload goes with zero1, zero2 or zero3, not {self.strategy}",
+        )
         _require(self.micro_batch_size >= 1, f"micro_batch_size is {self.micro_batch_size}; give at least 1")
+        at_once = self.micro_batch_size * self.gpus
+        _require(
+            self.global_batch_size >= 0 and self.global_batch_size % at_once == 0,
+            f"global_batch_size is {self.global_batch_size}, no multiple of micro_batch_size x gpus, {at_once}",
+        )
         _require(self.lora_rank >= 1, f"lora_rank is {self.lora_rank}; give at least 1")
         _require(0 < self.mfu <= 1, f"mfu is {self.mfu}; give a share between 0 and 1")
         _require(self.price_per_gpu_hour >= 0, f"price_per_gpu_hour is {self.price_per_gpu_hour}; give 0 or more")
-        _require(self.zero_stage in (0, 1, 2, 3), f"zero_stage is {self.zero_stage}; choose 0, 1, 2 or 3")
         _require(0 <= self.memory_reserve < 1, f"memory_reserve is {self.memory_reserve}; give 0 to below 1")
 
     @property
     def sizes(self) -> ModelSizes:
         """The model's sizes: the preset's, but for those given."""
         return sizes_of(self.model, self.layers, self.hidden, self.heads, self.kv_heads, self.ffn)
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes per optimizer step of one GPU."""
+        return max(1, self.global_batch_size // (self.micro_batch_size * self.gpus))
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ training loop itself is training/loop.py. Asked twice for the same thing, it res
 a finished one.
 """
 
-import signal
+import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from training.arguments import PretrainSettings
 from training.chinchilla import optimal_tokens
-from training.launch import Ranks
+from training.launch import end_with_parent
+from training.launchers import GivenPlaceLauncher, Job, Launcher, TorchrunLauncher, join_line, launcher_for
+from training.member import outside_place, start_member, stop_on_signals
 from training.past_runs import order_mark
 from training.reading import Reading
 from training.repetition import repetition_warning
@@ -35,8 +37,12 @@ CODE = (
     "arguments",
     "attention",
     "batch",
+    "bits_per_byte",
     "checkpoint",
+    "cursor",
+    "divergence",
     "engine",
+    "evaluation",
     "fsdp",
     "fused_loss",
     "learning_rate",
@@ -46,6 +52,7 @@ CODE = (
     "objective",
     "permutation",
     "reading",
+    "run_state",
     "schedule",
     "shard_rows",
     "shards",
@@ -58,6 +65,14 @@ NOT_IN_FINGERPRINT = (
     "checkpoint_every",
     "keep_checkpoints",
     "ranks",
+    "nodes",
+    "launcher",
+    "hostfile",
+    "master_address",
+    "master_port",
+    "network_interface",
+    "environment",
+    "join_seconds",
     "strategy",
     "offload",
     "micro_batch_size",
@@ -126,8 +141,24 @@ def step_count(settings: PretrainSettings, parameters: int, sequence_length: int
     return max(1, -(-int(tokens) // (settings.global_batch_size * sequence_length)))
 
 
-def pretrain(layout: Layout, settings: PretrainSettings, reporter: Reporter, *, is_forced: bool = False) -> int:
-    """Train, resume or reuse; returns the exit code, STOPPED where it was told to stop."""
+def pretrain(
+    layout: Layout,
+    settings: PretrainSettings,
+    reporter: Reporter,
+    *,
+    is_forced: bool = False,
+    launcher: Launcher | None = None,
+) -> int:
+    """Train, resume or reuse; returns the exit code, STOPPED where it was told to stop.
+
+    Args:
+        layout: the root.
+        settings: of the run.
+        reporter: hears what rank 0 says.
+        is_forced: train again what is there.
+        launcher: starts the ranks; None: the one that the settings name.
+    """
+    launcher = launcher or launcher_for(settings)
     prepared = setup(layout, settings)
     with open_run(layout, ASSET, prepared.config(), prepared.fingerprint) as run:
         if is_forced:
@@ -147,16 +178,44 @@ def pretrain(layout: Layout, settings: PretrainSettings, reporter: Reporter, *, 
         # The mixture as this run saw it, and the spans of its shards, for whoever asks later what was read at a step.
         source = layout.join("training_mixture", "mixture.json")
         layout.write_json(str(run.folder / "mixture.json"), keep_spans(layout, layout.read_json(source) or {}))
-        arguments = ["--root", layout.root, "--run-folder", str(run.folder)]
-        with Ranks("training.loop", arguments, settings.ranks, run.folder / "logs") as ranks:
-            signal.signal(signal.SIGTERM, lambda *_: ranks.stop())
-            signal.signal(signal.SIGINT, lambda *_: ranks.stop())
+        if settings.nodes > 1 and isinstance(launcher, TorchrunLauncher):
+            reporter.info(join_line(layout.root, settings))
+        with launcher.start(job(layout, settings, run.folder)) as ranks:
+            stop_on_signals(ranks)
             code = ranks.watch(reporter)
         if code == 0:
             result = layout.read_json(str(run.folder / "result.json")) or {}
             report = run.commit({"settings": to_plain(settings), "inputs": prepared.inputs} | result)
             _tell(reporter, run, report)
         return code
+
+
+def job(layout: Layout, settings: PretrainSettings, folder: Path) -> Job:
+    """What every rank of the run in `folder` runs."""
+    return Job(
+        module="training.loop",
+        arguments=("--root", layout.root, "--run-folder", str(folder)),
+        ranks=settings.ranks,
+        folder=folder,
+        environment=settings.environment,
+        interface=settings.network_interface,
+        join_seconds=settings.join_seconds,
+    )
+
+
+def take_part(
+    layout: Layout, settings: PretrainSettings, reporter: Reporter, place: tuple[int, int], *, is_forced: bool = False
+) -> int:
+    """Another rank than the first, started by another launcher: be one of the ranks of the run that rank 0 opens."""
+    run = Run(layout, ASSET, setup(layout, settings).fingerprint)
+    if run.report() is not None and not is_forced:
+        return 0  # trained already; rank 0 says so
+    folder, work = run.folder, job(layout, settings, run.folder)
+    with start_member(
+        folder, place, work.module, work.arguments, work.environment, work.interface, work.join_seconds
+    ) as handle:
+        stop_on_signals(handle)
+        return handle.watch(reporter)
 
 
 def _tell(reporter: Reporter, run: Run, report: dict[str, Any]) -> None:
@@ -166,12 +225,21 @@ def _tell(reporter: Reporter, run: Run, report: dict[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    given = worker_parser("training.pretrain", __doc__).parse_args(arguments)
+    parser = worker_parser("training.pretrain", __doc__)
+    parser.add_argument("--local_rank", help=argparse.SUPPRESS)  # DeepSpeed's launcher gives it, the environment too
+    given = parser.parse_args(arguments)
 
     def work(reporter: Reporter) -> int:
         layout = Layout(given.root)
         settings = resolve_settings(PretrainSettings, ASSET, layout, given.settings_file, given.settings)
-        return pretrain(layout, settings, reporter, is_forced=given.force)
+        place = outside_place()
+        if place is None:
+            return pretrain(layout, settings, reporter, is_forced=given.force)
+        end_with_parent()
+        settings = replace(settings, ranks=place[1])  # as many as its launcher started
+        if place[0] == 0:
+            return pretrain(layout, settings, reporter, is_forced=given.force, launcher=GivenPlaceLauncher(place))
+        return take_part(layout, settings, reporter, place, is_forced=given.force)
 
     return run_worker(work)
 
