@@ -13,7 +13,8 @@ from tokens_data import doc_id, make_corpora, mix, pack, story, write_documents
 
 from gristmill.core.errors import MissingDataError, SettingsError
 from gristmill.core.layout import Layout, Partition
-from training.history import reads_of, trace
+from training.cursor import Skip
+from training.history import reads_of, trace, trace_batch
 from training.loader import Loader
 from training.metrics import last_step, metrics_at
 from training.past_runs import find_run, training_runs
@@ -110,6 +111,26 @@ def test_only_steps_that_were_made_are_told_and_all_can_be_traced(layout: Layout
     for step in (0, -1, 21):
         with pytest.raises(SettingsError, match="has steps 1 to 20"):
             trace(run, step)
+
+
+def test_what_was_skipped_is_in_no_step_and_told_as_skipped(layout: Layout) -> None:
+    skips = [Skip(5, 5, 6, 8, "the loss is nan"), Skip(9, 15, 2, 10)]
+    make_run(layout, "aaaa1111", skips=skips)
+    make_run(layout, "bbbb2222", steps=40)
+    run, whole = find_run(layout, "aaaa1111"), find_run(layout, "bbbb2222")
+    assert [skip.to_plain() for skip in run.cursor.skips] == [skip.to_plain() for skip in skips]
+    batches = [*range(5), *range(11, 15), *range(17, 28)]
+    for step, batch in enumerate(batches, 1):
+        assert trace(run, step) == trace(whole, batch + 1) == trace_batch(run, batch)
+    everything = set.union(*all_documents(layout).values())
+    found = reads_of(run, everything)
+    assert {read.step for read in found.reads} == set(range(1, 21))
+    assert {read.batch for read in found.reads} == set(batches)
+    assert set(found.skipped) == {*range(5, 11), 15, 16}
+    assert not reads_of(whole, everything).skipped
+    for batch in (-1, 28):
+        with pytest.raises(SettingsError, match="has batches 0 to 27"):
+            trace_batch(run, batch)
 
 
 def test_held_out_documents_are_in_no_step(layout: Layout) -> None:
