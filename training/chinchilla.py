@@ -1,6 +1,8 @@
 """How many tokens a model of a size is worth: Hoffmann et al. 2022, arXiv 2203.15556."""
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 TOKENS_PER_PARAMETER = 20  # the rule of thumb that the table below comes down to
 
@@ -30,6 +32,20 @@ TABLE: tuple[ChinchillaRow, ...] = (
 def optimal_tokens(parameters: float) -> float:
     """Compute-optimal training tokens by the rule of thumb."""
     return TOKENS_PER_PARAMETER * parameters
+
+
+def approach1_tokens(parameters: float) -> float:
+    """Compute-optimal training tokens along the table: a power law between its rows, and beyond its ends.
+
+    Raises:
+        ValueError: parameters is not above 0.
+    """
+    if parameters <= 0:
+        raise ValueError(f"parameters is {parameters}; give more than 0")
+    pairs = list(pairwise(TABLE))
+    low, high = next((pair for pair in pairs if parameters <= pair[1].parameters), pairs[-1])
+    share = math.log(parameters / low.parameters) / math.log(high.parameters / low.parameters)
+    return low.tokens * (high.tokens / low.tokens) ** share
 
 
 def training_flops(parameters: float, tokens: float) -> float:

@@ -10,32 +10,41 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from gristmill.core.errors import GristmillError
+from gristmill.core.errors import GristmillError, SettingsError
 from gristmill.core.layout import REPORT_NAME, Layout
 from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from training.arguments import PlanSettings
-from training.chinchilla import TABLE, nearest_row, optimal_tokens, training_flops
+from training.chinchilla import TABLE, approach1_tokens, nearest_row, optimal_tokens, training_flops
+from training.fit import described, smallest_change
 from training.hardware import Gpu, gpu_named
-from training.memory import (
-    GIGABYTE,
-    Precision,
-    activation_bytes,
-    fp32_rule_bytes,
-    lora_bytes,
-    lora_parameters,
-    qlora_bytes,
-    state_bytes,
-)
+from training.memory import GIGABYTE, adapter_bytes, fp32_rule_bytes, lora_parameters, state_bytes
+from training.peak import PARTS, Peak, Shape, Strategy, predict_peak
+from training.plan_table import plan_table
 from training.runs import code_version, fingerprint, now
 from training.sizes import parameter_count
 from training.worker import resolve_settings, run_worker, worker_parser
 
 ASSET = "training_plan"
-CODE = ("arguments", "chinchilla", "hardware", "memory", "plan", "sizes")
+CODE = ("activations", "arguments", "chinchilla", "fit", "hardware", "memory", "peak", "plan", "plan_table", "sizes")
 DEFAULT_VOCABULARY = 32_000
 DEFAULT_SEQUENCE_LENGTH = 2_048
+MOST_GPUS = 1 << 14  # a change to more than that is no advice
+WHOLE_LOGITS_BYTES = 14  # per token and entry in fine-tuning: 16-bit logits; in fp32 they, log-probabilities, gradient
+
+# Rows of the memory table: name, strategy, offload. The row of the settings is one of them, or comes first.
+METHODS: tuple[tuple[str, Strategy, bool], ...] = (
+    ("DDP", "ddp", False),
+    ("ZeRO-1", "zero1", False),
+    ("ZeRO-1 offload", "zero1", True),
+    ("ZeRO-2", "zero2", False),
+    ("ZeRO-2 offload", "zero2", True),
+    ("ZeRO-3", "zero3", False),
+    ("ZeRO-3 offload", "zero3", True),
+    ("FSDP2", "fsdp2", False),
+)
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,14 @@ class MemoryRow:
     """What one way of training takes on each GPU, in GB (1e9 bytes)."""
 
     method: str
-    states_gb: float
-    activations_gb: float
-    total_gb: float
+    precision: str
+    is_checkpointed: bool
+    highest: dict[str, float]  # each part at its own highest moment
+    at_peak: dict[str, float]  # each part at the moment when the sum is highest
+    moment: str
+    peak_gb: float
+    host_gb: float  # of host memory per GPU, where states are offloaded
+    rule_gb: float  # model states by the ZeRO paper's rule
     is_fitting: bool
 
 
@@ -57,9 +71,14 @@ class Plan:
     parameters: int
     vocabulary: int
     sequence_length: int
+    micro_batch_size: int
+    accumulation: int
+    tokens_per_step: int
+    steps: int
     tokens: float
     tokens_per_parameter: float
-    chinchilla_tokens: float
+    tokens_twenty: float  # compute-optimal, by 20 tokens a parameter
+    tokens_approach1: float  # compute-optimal, along the paper's table
     chinchilla_nearest: dict[str, float]
     flops: float
     gpu: str
@@ -73,6 +92,7 @@ class Plan:
     method: str
     is_fitting: bool
     memory: tuple[MemoryRow, ...]
+    precisions: tuple[MemoryRow, ...]  # the chosen strategy in fp32, bf16, fp16, with and without recomputation
     fp32_rule_gb: float
     smallest_change: str
     advice: tuple[str, ...]
@@ -82,30 +102,40 @@ def make_plan(settings: PlanSettings) -> Plan:
     """Plan a run.
 
     Raises:
-        SettingsError: the GPU or the model is not known.
+        SettingsError: the GPU or the model is not known, or the GPU has no bf16.
     """
-    sizes, gpu = settings.sizes, gpu_named(settings.gpu)
-    vocabulary = settings.vocabulary or DEFAULT_VOCABULARY
-    length = settings.sequence_length or DEFAULT_SEQUENCE_LENGTH
-    parameters = round(settings.parameters) or parameter_count(sizes, vocabulary)
-    tokens = settings.tokens or optimal_tokens(parameters)
+    gpu = gpu_named(settings.gpu)
+    if settings.precision == "bf16" and not gpu.has_bf16:
+        raise SettingsError(f"{gpu.name} has no bf16: set precision to fp16 or fp32")
+    settings = replace(
+        settings,
+        vocabulary=settings.vocabulary or DEFAULT_VOCABULARY,
+        sequence_length=settings.sequence_length or DEFAULT_SEQUENCE_LENGTH,
+    )
+    shape = plan_shape(settings)
+    parameters = shape.parameter_count
+    by_rule = {"twenty": optimal_tokens(parameters), "approach1": approach1_tokens(parameters)}
+    tokens = settings.tokens or by_rule[settings.tokens_rule]
     flops = training_flops(parameters, tokens)
-    peak = settings.gpu_tflops or (gpu.bf16_tflops if settings.precision == "mixed" else gpu.fp32_tflops)
+    peak = settings.gpu_tflops or (gpu.fp32_tflops if settings.precision == "fp32" else gpu.bf16_tflops)
     hours = flops / (settings.gpus * peak * 1e12 * settings.mfu) / 3600
     usable = (settings.gpu_memory_gb or gpu.memory_gb) * (1 - settings.memory_reserve)
-    resolved = replace(settings, vocabulary=vocabulary, sequence_length=length)
-    rows = memory_rows(resolved, parameters, usable)
-    chosen = rows[settings.zero_stage]
-    row = nearest_row(parameters)
+    per_step = shape.tokens * shape.accumulation * settings.gpus
+    chosen = memory_row(_method_name(settings), shape, usable)
     return Plan(
         model=settings.model,
         parameters=parameters,
-        vocabulary=vocabulary,
-        sequence_length=length,
+        vocabulary=settings.vocabulary,
+        sequence_length=settings.sequence_length,
+        micro_batch_size=settings.micro_batch_size,
+        accumulation=shape.accumulation,
+        tokens_per_step=per_step,
+        steps=max(1, -(-int(tokens) // per_step)),
         tokens=tokens,
         tokens_per_parameter=tokens / parameters,
-        chinchilla_tokens=optimal_tokens(parameters),
-        chinchilla_nearest=dataclasses.asdict(row),
+        tokens_twenty=by_rule["twenty"],
+        tokens_approach1=by_rule["approach1"],
+        chinchilla_nearest=dataclasses.asdict(nearest_row(parameters)),
         flops=flops,
         gpu=gpu.name,
         gpus=settings.gpus,
@@ -117,102 +147,144 @@ def make_plan(settings: PlanSettings) -> Plan:
         usable_gb=usable,
         method=chosen.method,
         is_fitting=chosen.is_fitting,
-        memory=rows,
+        memory=memory_rows(settings, usable),
+        precisions=precision_rows(settings, gpu, usable),
         fp32_rule_gb=fp32_rule_bytes(parameters) / GIGABYTE,
-        smallest_change=smallest_change(resolved, parameters, usable),
-        advice=advice(resolved, parameters, usable, gpu),
+        smallest_change="" if chosen.is_fitting else change_for(settings, usable),
+        advice=advice(settings, usable, gpu),
     )
 
 
-def memory_rows(settings: PlanSettings, parameters: int, usable_gb: float) -> tuple[MemoryRow, ...]:
-    """Memory per GPU for DDP, ZeRO-1, 2, 3, LoRA and QLoRA, in that order."""
-    precision: Precision = settings.precision
-    activations = _activations(settings)
+def plan_shape(settings: PlanSettings) -> Shape:
+    """The planned run, as far as memory is concerned; vocabulary and sequence length are given by now."""
+    return Shape(
+        sizes=settings.sizes,
+        vocabulary=settings.vocabulary,
+        sequence_length=settings.sequence_length,
+        micro_batch_size=settings.micro_batch_size,
+        accumulation=settings.accumulation,
+        precision=settings.precision,
+        strategy=settings.strategy,
+        gpus=settings.gpus,
+        is_offloaded=settings.offload,
+        is_checkpointed=settings.activation_checkpointing,
+        is_compiled=settings.compile,
+        has_mask=settings.precision == "fp32",  # the kernel that needs none has no fp32
+        parameters=round(settings.parameters) or parameter_count(settings.sizes, settings.vocabulary),
+    )
+
+
+def _method_name(settings: PlanSettings) -> str:
+    for name, strategy, is_offloaded in METHODS:
+        if (strategy, is_offloaded) == (settings.strategy, settings.offload):
+            return name
+    return "single"
+
+
+def memory_row(method: str, shape: Shape, usable_gb: float) -> MemoryRow:
+    """The predicted memory of one way of training."""
+    peak = predict_peak(shape)
+    stage = {"zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}.get(shape.strategy, 0)
+    rule = state_bytes(shape.parameter_count, gpus=shape.gpus, zero_stage=stage, precision=shape.precision)
+    return _row(method, shape, peak, rule.total, usable_gb)
+
+
+def _row(method: str, shape: Shape, peak: Peak, rule: float, usable_gb: float) -> MemoryRow:
+    total = peak.total / GIGABYTE
+    return MemoryRow(
+        method=method,
+        precision=shape.precision,
+        is_checkpointed=shape.is_checkpointed,
+        highest=peak.highest.gigabytes(),
+        at_peak=peak.parts.gigabytes(),
+        moment=peak.moment,
+        peak_gb=total,
+        host_gb=peak.host_bytes / GIGABYTE,
+        rule_gb=rule / GIGABYTE,
+        is_fitting=total <= usable_gb,
+    )
+
+
+def memory_rows(settings: PlanSettings, usable_gb: float) -> tuple[MemoryRow, ...]:
+    """Memory per GPU of METHODS, then of LoRA and QLoRA; vocabulary and sequence length are given by now."""
+    shape = plan_shape(settings)
+    rows = [
+        memory_row(name, replace(shape, strategy=strategy, is_offloaded=is_offloaded), usable_gb)
+        for name, strategy, is_offloaded in METHODS
+    ]
+    if settings.strategy == "single":
+        rows[0] = replace(rows[0], method="single")
+    return (*rows, *(adapter_row(settings, is_4bit, usable_gb) for is_4bit in (False, True)))
+
+
+def adapter_row(settings: PlanSettings, is_4bit: bool, usable_gb: float) -> MemoryRow:
+    """LoRA or QLoRA of this model on one GPU: eager layers, whole logits (training/model.py, loss_sum)."""
+    shape = replace(plan_shape(settings), is_compiled=False, gpus=1, strategy="single", is_offloaded=False)
     adapter = lora_parameters(settings.sizes, settings.lora_rank)
-    states = {
-        name: state_bytes(parameters, gpus=settings.gpus, zero_stage=stage, precision=precision)
-        for stage, name in enumerate(("DDP", "ZeRO-1", "ZeRO-2", "ZeRO-3 / FSDP"))
-    }
-    states["LoRA"] = lora_bytes(parameters, adapter, precision)
-    states["QLoRA"] = qlora_bytes(parameters, adapter, precision)
+    states = adapter_bytes(shape.parameter_count, adapter, shape.precision, is_4bit=is_4bit)
+    moment = predict_peak(replace(shape, accumulation=1)).moments["loss"]
+    parts = replace(
+        moment,
+        weights=states.weights,
+        gradients=states.gradients,
+        master_weights=0.0,
+        optimizer=states.optimizer,
+        logits=float(WHOLE_LOGITS_BYTES) * shape.tokens * shape.vocabulary,
+    )
+    name = "QLoRA" if is_4bit else "LoRA"
+    return _row(name, shape, Peak({"loss": parts}, 0.0), states.total, usable_gb)
+
+
+def precision_rows(settings: PlanSettings, gpu: Gpu, usable_gb: float) -> tuple[MemoryRow, ...]:
+    """The chosen strategy in every arithmetic that it and the GPU have, without and with recomputed activations."""
     rows: list[MemoryRow] = []
-    for name, size in states.items():
-        total = (size + activations) / GIGABYTE
-        rows.append(MemoryRow(name, size / GIGABYTE, activations / GIGABYTE, total, total <= usable_gb))
+    for precision in ("fp32", "bf16", "fp16"):
+        if (precision == "bf16" and not gpu.has_bf16) or (precision == "fp16" and settings.strategy == "fsdp2"):
+            continue
+        for recomputes in (False, True):
+            tried = replace(settings, precision=precision, activation_checkpointing=recomputes)
+            rows.append(memory_row(_method_name(settings), plan_shape(tried), usable_gb))
     return tuple(rows)
 
 
-def _activations(settings: PlanSettings) -> float:
-    return activation_bytes(
-        settings.sizes,
-        vocabulary=settings.vocabulary,
-        sequence_length=settings.sequence_length,
-        micro_batch=settings.micro_batch_size,
-        precision=settings.precision,
-        is_checkpointed=settings.activation_checkpointing,
-    )
-
-
-def _fits(settings: PlanSettings, parameters: int, usable_gb: float) -> bool:
-    return memory_rows(settings, parameters, usable_gb)[settings.zero_stage].is_fitting
-
-
-def smallest_change(settings: PlanSettings, parameters: int, usable_gb: float) -> str:
-    """The mildest single step, or mildest row of steps, after which the run fits; empty where it fits as it is.
-
-    From free to costly: a smaller micro-batch with accumulation, a higher ZeRO stage, recomputed activations,
-    both, all of these, mixed precision, more GPUs; at last adapters instead of full training.
-    """
-    if _fits(settings, parameters, usable_gb):
-        return ""
-    one = replace(settings, micro_batch_size=1)
-    for candidate in (settings, one) if settings.micro_batch_size > 1 else (settings,):
-        for precision in dict.fromkeys((settings.precision, "mixed")):
-            for recompute in dict.fromkeys((settings.activation_checkpointing, True)):
-                for stage in range(settings.zero_stage, 4):
-                    tried = replace(
-                        candidate, precision=precision, activation_checkpointing=recompute, zero_stage=stage
-                    )
-                    if _fits(tried, parameters, usable_gb):
-                        return _difference(settings, tried)
-        if candidate is settings and _fits(one, parameters, usable_gb):
-            return _difference(settings, one)
-    strongest = replace(one, precision="mixed", activation_checkpointing=True, zero_stage=3)
-    for factor in (2, 4, 8, 16, 32, 64):
-        tried = replace(strongest, gpus=settings.gpus * factor)
-        if _fits(tried, parameters, usable_gb):
-            return _difference(settings, tried)
-    for row in memory_rows(strongest, parameters, usable_gb)[4:]:
+def change_for(settings: PlanSettings, usable_gb: float) -> str:
+    """The cheapest set of changes after which the run fits, more GPUs and at last adapters among them."""
+    if changes := smallest_change(plan_shape(settings), usable_gb * GIGABYTE, most_gpus=MOST_GPUS):
+        return described(changes)
+    strongest = replace(settings, micro_batch_size=1, global_batch_size=0, activation_checkpointing=True)
+    for is_4bit in (False, True):
+        row = adapter_row(strongest, is_4bit, usable_gb)
         if row.is_fitting:
             return f"{row.method} instead of full training"
     return "none of ours: take a smaller model, shorter sequences or a larger GPU"
 
 
-def _difference(before: PlanSettings, after: PlanSettings) -> str:
-    names = ("micro_batch_size", "zero_stage", "activation_checkpointing", "precision", "gpus")
-    changed = [n for n in names if getattr(before, n) != getattr(after, n)]
-    return ", ".join(f"{n} {getattr(before, n)} -> {str(getattr(after, n)).lower()}" for n in changed)
-
-
-def advice(settings: PlanSettings, parameters: int, usable_gb: float, gpu: Gpu) -> tuple[str, ...]:
+def advice(settings: PlanSettings, usable_gb: float, gpu: Gpu) -> tuple[str, ...]:
     """What to do first: the usual order of decisions, ending at the first that suffices."""
     lines = [
         "use bf16: it needs no loss scaling" if gpu.has_bf16 else f"{gpu.name} has no bf16: use fp16 with loss scaling"
     ]
-    ladder = (
-        ("micro_batch_size 1 with DDP fits: raise the micro-batch until memory is full", {"zero_stage": 0}),
-        (
-            "take ZeRO-2, gradient accumulation and activation checkpointing",
-            {"zero_stage": 2, "activation_checkpointing": True},
-        ),
-        ("take ZeRO-3 / FSDP", {"zero_stage": 3, "activation_checkpointing": True}),
+    shape = replace(
+        plan_shape(settings),
+        micro_batch_size=1,
+        accumulation=1,
+        precision="bf16" if gpu.has_bf16 else "fp16",
+        has_mask=False,
+        is_offloaded=False,
+        is_checkpointed=False,
     )
-    single = replace(settings, micro_batch_size=1, precision="mixed")
-    for line, change in ladder:
-        if _fits(replace(single, **change), parameters, usable_gb):
+    ladder: tuple[tuple[str, Strategy, bool], ...] = (
+        ("micro_batch_size 1 with DDP fits: raise the micro-batch until memory is full", "ddp", False),
+        ("take ZeRO-1: it costs no more communication than DDP", "zero1", False),
+        ("take ZeRO-2, gradient accumulation and activation checkpointing", "zero2", True),
+        ("take ZeRO-3 or FSDP2, and activation checkpointing", "zero3", True),
+    )
+    for line, strategy, recomputes in ladder:
+        if memory_row("", replace(shape, strategy=strategy, is_checkpointed=recomputes), usable_gb).is_fitting:
             return (*lines, line)
-    rows = memory_rows(replace(single, activation_checkpointing=True), parameters, usable_gb)
-    for row in rows[4:]:
+    single = replace(settings, micro_batch_size=1, global_batch_size=0, activation_checkpointing=True)
+    for is_4bit in (False, True):
+        row = adapter_row(single, is_4bit, usable_gb)
         if row.is_fitting:
             return (*lines, f"full training does not fit; for fine-tuning take {row.method}")
     return (*lines, "nothing fits on this GPU: take more or larger GPUs, or a smaller model")
@@ -222,12 +294,17 @@ def describe(plan: Plan) -> list[str]:
     """The plan in a few lines for a log."""
     cost = "" if plan.cost is None else f", cost {plan.cost:,.0f}"
     verdict = "fits" if plan.is_fitting else f"does not fit; change: {plan.smallest_change}"
-    rows = ", ".join(f"{r.method} {r.total_gb:,.2f}" for r in plan.memory)
+    rows = ", ".join(f"{r.method} {r.peak_gb:,.2f}" for r in plan.memory)
     return [
         f"{plan.parameters:,} parameters x {plan.tokens:.3g} tokens = {plan.flops:.3g} FLOPs",
         f"{plan.hours:,.3g} hours on {plan.gpus} x {plan.gpu} at {plan.mfu:.0%} of the peak{cost}",
         f"GB per GPU: {rows}; usable {plan.usable_gb:.0f}: {plan.method} {verdict}",
     ]
+
+
+def as_plain(plan: Plan) -> dict[str, Any]:
+    """The plan for JSON, with the paper's table."""
+    return {**dataclasses.asdict(plan), "chinchilla_table": [dataclasses.asdict(row) for row in TABLE], "parts": PARTS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -237,11 +314,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(reporter: Reporter) -> None:
         layout = Layout(given.root)
         settings = resolve_settings(PlanSettings, ASSET, layout, given.settings_file, given.settings)
-        settings, inputs = _filled_in(layout, settings)
-        plan = dataclasses.asdict(make_plan(settings))
-        for line in describe(make_plan(settings)):
+        settings, inputs = filled_in(layout, settings)
+        made = make_plan(settings)
+        for line in describe(made):
             reporter.info(line)
-        plan["chinchilla_table"] = [dataclasses.asdict(row) for row in TABLE]
+        plan = as_plain(made)
         folder = layout.singleton_dir(ASSET)
         layout.write_json(posixpath.join(folder, "plan.json"), plan)
         report = {
@@ -251,6 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "settings": to_plain(settings),
             "inputs": inputs,
             "plan": plan,
+            "table": plan_table(made),
         }
         layout.write_json(posixpath.join(folder, REPORT_NAME), report)
         reporter.result({"asset": ASSET, "folder": folder})
@@ -258,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_worker(work)
 
 
-def _filled_in(layout: Layout, settings: PlanSettings) -> tuple[PlanSettings, dict[str, str]]:
+def filled_in(layout: Layout, settings: PlanSettings) -> tuple[PlanSettings, dict[str, str]]:
     """The settings with vocabulary and sequence length of the mixture, where it is there and they are not given."""
     from training.sampling import load_tokenizer
     from training.shards import read_mixture

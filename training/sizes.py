@@ -27,6 +27,11 @@ class ModelSizes:
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
 
+    @property
+    def kv_width(self) -> int:
+        """Width of all key-value heads together."""
+        return self.hidden // self.heads * self.kv_heads
+
 
 # The first three are ours, sized for a CPU, one small GPU and one large one; the others are published models.
 PRESETS: dict[str, ModelSizes] = {
