@@ -94,7 +94,27 @@ def report_metadata(report: Mapping[str, Any], folder: str) -> Metadata:
     found["settings"] = dg.MetadataValue.json(report.get("settings", {}))
     found["folder"] = dg.MetadataValue.path(folder)
     shown = {"training_mixture": mixture_metadata, "tokenizer": tokenizer_metadata}.get(str(report.get("stage")))
+    if report.get("asset") == "training_plan":
+        found |= plan_metadata(report)
     return found | (shown(report) if shown else {})
+
+
+def plan_metadata(report: Mapping[str, Any]) -> Metadata:
+    """A plan's tables, its memory as a picture, and what of it can be plotted over time."""
+    from training.plan_table import memory_plot
+
+    plan = cast(dict[str, Any], report.get("plan") or {})
+    if "usable_gb" not in plan or not all("at_peak" in row for row in plan["memory"]):
+        return {}  # of a version before there were such rows
+    title = f"{plan['parameters']:,} parameters on {plan['gpus']} x {plan['gpu']}, {plan['precision']}"
+    return {
+        "table": dg.MetadataValue.md(str(report.get("table", ""))),
+        "memory": picture(memory_plot(plan["memory"], plan["usable_gb"], title), "memory per GPU"),
+        **{name: plan[name] for name in ("parameters", "tokens", "flops", "hours", "gpu_hours") if name in plan},
+        **{f"peak_gb/{row['method']}": row["peak_gb"] for row in plan["memory"]},
+        "fits": plan["is_fitting"],
+        "smallest_change": plan["smallest_change"] or "none needed",
+    }
 
 
 def mixture_metadata(report: Mapping[str, Any]) -> Metadata:

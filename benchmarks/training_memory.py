@@ -129,6 +129,8 @@ def start(name: str, predicted: float, folder: Path) -> Running:
         "LOCAL_RANK": "0",
         "LOCAL_WORLD_SIZE": "1",
         "OMP_NUM_THREADS": "4",
+        "MASTER_ADDR": "127.0.0.1",  # DeepSpeed looks for MPI where they are missing; ranks meet over the file
+        "MASTER_PORT": "29500",
         "GRISTMILL_RENDEZVOUS": str(place / "rendezvous"),
     }
     answer, log = place / "answer.json", place / "log"

@@ -18,6 +18,7 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from training.arguments import PretrainSettings
 from training.chinchilla import optimal_tokens
+from training.fit import require_fit
 from training.launch import end_with_parent
 from training.launchers import GivenPlaceLauncher, Job, Launcher, TorchrunLauncher, join_line, launcher_for
 from training.member import outside_place, start_member, stop_on_signals
@@ -77,6 +78,7 @@ NOT_IN_FINGERPRINT = (
     "offload",
     "micro_batch_size",
     "activation_checkpointing",
+    "memory_check",
     "attention",
     "compile",
 )
@@ -161,6 +163,8 @@ def pretrain(
     launcher = launcher or launcher_for(settings)
     prepared = setup(layout, settings)
     with open_run(layout, ASSET, prepared.config(), prepared.fingerprint) as run:
+        if (is_forced or run.report() is None) and (line := require_fit(layout, settings)):
+            reporter.warning(line)
         if is_forced:
             run.discard()
         if run.report() is not None:

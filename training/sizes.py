@@ -73,3 +73,9 @@ def parameter_count(sizes: ModelSizes, vocabulary: int) -> int:
     layer = attention + 3 * h * sizes.ffn + 2 * h
     embeddings = vocabulary * h * (1 if sizes.is_tied else 2)
     return sizes.layers * layer + embeddings + h
+
+
+def preset_near(parameters: float, vocabulary: int = 0) -> str:
+    """The preset whose parameter count is nearest as a ratio, with 32,000 tokens where `vocabulary` is 0."""
+    count = {name: parameter_count(sizes, vocabulary or 32_000) for name, sizes in PRESETS.items()}
+    return min(count, key=lambda name: max(count[name], parameters) / max(min(count[name], parameters), 1.0))

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from gristmill.cli import corpus, demo, dev, duplicates, explain, funnel, generate, mixture, takedown, trace
+from gristmill.cli import corpus, demo, dev, duplicates, explain, funnel, generate, mixture, plan, takedown, trace
 from gristmill.cli import run as run_command
 from gristmill.core.errors import GristmillError, one_line
 
@@ -33,6 +33,7 @@ app.command("duplicates")(duplicates.duplicates)
 app.command("explain")(explain.explain)
 app.command("trace")(trace.trace)
 app.command("mixture")(mixture.mixture)
+app.command("plan")(plan.plan)
 app.command("generate")(generate.generate)
 app.add_typer(takedown.app, name="takedown")
 app.command("dev")(dev.dev)
