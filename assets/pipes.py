@@ -21,7 +21,7 @@ from dagster_pipes import PipesParams
 
 from assets.listener import listener
 from assets.logs import captured_files
-from assets.supervisor import SECONDS_PER_SIGNAL, end_all
+from assets.supervisor import PATIENCE_OPTION, SECONDS_PER_SIGNAL, end_all
 from gristmill.core.progress import ERROR_KEY, PROGRESS_KEY, RESULT_KEY
 
 MARK_VARIABLE = "GRISTMILL_WORKER_MARK"  # inherited by all that a worker starts
@@ -120,12 +120,13 @@ def _messages(context: dg.AssetExecutionContext, news: _News) -> Iterator[dict[s
         yield dict(pipes.get_bootstrap_env_vars())
 
 
-def run_worker(context: dg.AssetExecutionContext, command: Sequence[str]) -> dict[str, Any]:
+def run_worker(context: dg.AssetExecutionContext, command: Sequence[str], *, patience: float = 0.0) -> dict[str, Any]:
     """Run `python -m …` as a worker of this step and wait for it.
 
     Args:
         context: of the asset that the worker materializes.
         command: arguments of this Python interpreter, such as `["-m", "pipelines.worker", …]`.
+        patience: seconds that a worker has to end by itself when the run is cancelled, before all of it is ended.
 
     Returns:
         What the worker handed to `Reporter.result`.
@@ -135,7 +136,7 @@ def run_worker(context: dg.AssetExecutionContext, command: Sequence[str]) -> dic
     """
     news, mark = _News(), uuid.uuid4().hex
     with _messages(context, news) as variables, _sinks() as (out, err):
-        process = start_supervised(command, mark, variables, stdin=subprocess.DEVNULL)
+        process = start_supervised(command, mark, variables, stdin=subprocess.DEVNULL, patience=patience)
         lines: deque[str] = deque(maxlen=LAST_LINES)
         pumps = [
             pump(cast(IO[bytes], process.stdout), out, lines),
@@ -144,7 +145,7 @@ def run_worker(context: dg.AssetExecutionContext, command: Sequence[str]) -> dic
         try:
             code = process.wait()
         finally:
-            end_supervised(process, mark)
+            end_supervised(process, mark, patience)
             for thread in pumps:
                 thread.join(timeout=2)
     if code != 0 or news.error is not None:
@@ -153,11 +154,11 @@ def run_worker(context: dg.AssetExecutionContext, command: Sequence[str]) -> dic
 
 
 def start_supervised(
-    command: Sequence[str], mark: str, variables: Mapping[str, str], *, stdin: int
+    command: Sequence[str], mark: str, variables: Mapping[str, str], *, stdin: int, patience: float = 0.0
 ) -> "subprocess.Popen[bytes]":
     """Start `python COMMAND` below a supervisor, everything it starts carrying `mark` in its environment."""
     return subprocess.Popen(
-        [sys.executable, "-m", "assets.supervisor", sys.executable, *command],
+        [sys.executable, "-m", "assets.supervisor", f"{PATIENCE_OPTION}{patience:g}", sys.executable, *command],
         env={**os.environ, **variables, MARK_VARIABLE: mark},
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -166,13 +167,13 @@ def start_supervised(
     )
 
 
-def end_supervised(process: "subprocess.Popen[bytes]", mark: str) -> None:
+def end_supervised(process: "subprocess.Popen[bytes]", mark: str, patience: float = 0.0) -> None:
     """Nothing that carries `mark` is left when this returns."""
     try:
         if process.poll() is None:
             process.terminate()  # the supervisor ends the tree, then itself
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=_SUPERVISOR_SECONDS)
+                process.wait(timeout=_SUPERVISOR_SECONDS + patience)
     finally:
         end_all(lambda: _marked(mark), seconds=1.0)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -30,6 +30,7 @@ from pipelines.stages import Stage, stage
 
 SPARK_POOL = "spark"
 GPU_POOL = "gpu"
+SAVING_SECONDS = 130.0  # a cancelled training run has to save a checkpoint: 120 s in training/launch.py, and its end
 
 
 class Workers(dg.ConfigurableResource[Any]):
@@ -157,7 +158,8 @@ class Workers(dg.ConfigurableResource[Any]):
         command = [*positional, "--root", self.layout.root, *words, *file, *force, *settings]
         if positional and stage(positional[0]).kind != "single":
             return run_hosted(context, command)
-        return run_worker(context, ["-m", module, *command])
+        patience = SAVING_SECONDS if module.startswith("training.") else 0.0
+        return run_worker(context, ["-m", module, *command], patience=patience)
 
 
 def newest(layout: Layout, asset: str) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Runs one command and sees to it that nothing of it is left: `python -m assets.supervisor COMMAND …`.
+"""Runs one command and sees to it that nothing of it is left: `python -m assets.supervisor [--patience=S] COMMAND …`.
+
+With a patience, a command that is to stop is told so once, by SIGTERM, and has so many seconds to end what it started
+by itself: a training run saves a checkpoint on all its nodes.
 
 A worker has descendants of its own (a JVM, pyspark's daemon and its Python workers, training ranks), some in
 sessions of their own, some orphaned by a parent that was killed. On Linux this process adopts the orphans
@@ -24,6 +27,7 @@ import psutil
 SECONDS_PER_SIGNAL = 3.0  # between INT, TERM and KILL: a Spark session stops in about one second
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 PR_SET_CHILD_SUBREAPER = 36
+PATIENCE_OPTION = "--patience="
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -71,6 +75,9 @@ def _descendants() -> list[psutil.Process]:
 
 def main(command: Sequence[str]) -> int:
     """Run `command`; returns its exit code, 128 + n where signal n ended it."""
+    patience = 0.0
+    if command[0].startswith(PATIENCE_OPTION):
+        patience, command = float(command[0].removeprefix(PATIENCE_OPTION)), command[1:]
     stop: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -85,6 +92,10 @@ def main(command: Sequence[str]) -> int:
         return 128 + signal.SIGTERM
     worker = subprocess.Popen(command, preexec_fn=_in_child)  # noqa: PLW1509  (this process has one thread)
     code = _wait(worker, stop)
+    if stop and patience:
+        worker.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(timeout=patience)
     end_all(_descendants)
     return code if code >= 0 else 128 - code
 
