@@ -17,7 +17,7 @@ TEST_WORKERS ?= 2
 TESTS ?=
 # `make bench-chain ARGS="books path/to/warc --home /somewhere"`
 ARGS ?=
-BENCHES := chain curation dedup dedup_growth dedup_truth extraction history hostile loader memory pii pii_quality takedown tokens training_memory
+BENCHES := chain curation dedup dedup_growth dedup_truth extraction history hostile interruptions loader memory pii pii_quality strategies takedown tokens training_memory
 
 # The first Python ≥ 3.11 that can make an environment; `make PYTHON=/path/to/python setup` overrides it.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
