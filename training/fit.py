@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gristmill.core.errors import GristmillError
+from gristmill.core.errors import GristmillError, MissingDataError
 from gristmill.core.layout import Layout
 from training.arguments import PretrainSettings
 from training.machine import Machine, this_machine
@@ -212,15 +212,29 @@ def fit_here(layout: Layout, settings: PretrainSettings, machine: Machine | None
     Raises:
         MissingDataError: there is no mixture or no tokenizer.
     """
-    from training.sampling import load_tokenizer
     from training.shards import read_mixture
 
     machine = machine or this_machine()
     if settings.hostfile and not machine.gpu_bytes:
         return None  # which host has how many ranks and what memory is not known here
     mixture = read_mixture(layout)
-    vocabulary = load_tokenizer(Path(layout.tokenizer_dir(mixture.tokenizer_version))).get_vocab_size()
+    vocabulary = vocabulary_size(Path(layout.tokenizer_dir(mixture.tokenizer_version)))
     return judge(settings, vocabulary, mixture.sequence_length, machine)
+
+
+def vocabulary_size(folder: Path) -> int:
+    """Tokens of the tokenizer in `folder`; without training/sampling.py, which leads to torch.
+
+    Raises:
+        MissingDataError: it is not there, or can't be read.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        return int(Tokenizer.from_str(text).get_vocab_size())
+    except Exception as error:  # tokenizers raises plain Exception
+        raise MissingDataError(f"{folder / 'tokenizer.json'} can't be read: {' '.join(str(error).split())}") from None
 
 
 def require_fit(layout: Layout, settings: PretrainSettings, machine: Machine | None = None) -> str:

@@ -18,7 +18,7 @@ from gristmill.core.progress import Reporter
 from gristmill.core.settings import to_plain
 from training.arguments import PlanSettings
 from training.chinchilla import TABLE, approach1_tokens, nearest_row, optimal_tokens, training_flops
-from training.fit import described, smallest_change
+from training.fit import described, smallest_change, vocabulary_size
 from training.hardware import Gpu, gpu_named
 from training.memory import GIGABYTE, adapter_bytes, fp32_rule_bytes, lora_parameters, state_bytes
 from training.peak import PARTS, Peak, Shape, Strategy, predict_peak
@@ -338,12 +338,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def filled_in(layout: Layout, settings: PlanSettings) -> tuple[PlanSettings, dict[str, str]]:
     """The settings with vocabulary and sequence length of the mixture, where it is there and they are not given."""
-    from training.sampling import load_tokenizer
     from training.shards import read_mixture
 
     try:
         mixture = read_mixture(layout)
-        vocabulary = load_tokenizer(Path(layout.tokenizer_dir(mixture.tokenizer_version))).get_vocab_size()
+        vocabulary = vocabulary_size(Path(layout.tokenizer_dir(mixture.tokenizer_version)))
     except GristmillError:
         return settings, {}  # a plan may be made before there is any data
     filled = replace(
