@@ -69,8 +69,9 @@ def divergent_gradient(norm: float, loss_scale: float | None, *, is_overflow: bo
 
 
 def worst_sequences(s: RunState, batch: Batch) -> tuple[tuple[int, float], ...]:
-    """Place and mean loss of the sequences of the global batch that stand out, worst first; every rank takes part.
+    """Place and mean loss of the sequences of the global batch that stand out; every rank takes part.
 
+    Those whose loss is no number; where there is none, those of the highest loss, SHOWN at most.
     Called before the weights move, so that each loss is what the step saw.
     """
     mine: list[tuple[int, float]] = []
@@ -86,7 +87,8 @@ def worst_sequences(s: RunState, batch: Batch) -> tuple[tuple[int, float], ...]:
     gathered: list[list[tuple[int, float]]] = [[] for _ in range(s.place.world_size)]
     distributed.all_gather_object(gathered, mine)
     every = [found for part in gathered for found in part]
-    return tuple(sorted(every, key=lambda found: (math.isfinite(found[1]), -found[1], found[0]))[:SHOWN])
+    broken = [found for found in every if not math.isfinite(found[1])]
+    return tuple((broken or sorted(every, key=lambda found: -found[1]))[:SHOWN])
 
 
 def describe(s: RunState, step: int, found: Divergence) -> tuple[str, tuple[str, ...]]:
@@ -99,7 +101,7 @@ def describe(s: RunState, step: int, found: Divergence) -> tuple[str, tuple[str,
             said = [(f"its documents are not known ({one_line(error)})", ())]
     distributed.broadcast_object_list(said, src=0)
     line, documents = said[0]
-    return f"step {step:,}, batch {s.progress.cursor.batch_of(step):,}: {found.problem}; {line}", documents
+    return f"at step {step:,} (batch {s.progress.cursor.batch_of(step):,}) {found.problem}; {line}", documents
 
 
 def _documents(s: RunState, step: int, found: Divergence) -> tuple[str, tuple[str, ...]]:

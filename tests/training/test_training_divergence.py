@@ -25,7 +25,7 @@ from training.past_runs import find_run
 
 pytestmark = pytest.mark.torch
 RARE = "~"  # in the tokenizer's alphabet, in no story
-SETTINGS = TINY | {
+SETTINGS: dict[str, Any] = TINY | {
     "steps": 20,
     "warmup_steps": 5,
     "evaluate_every": 10,
@@ -57,6 +57,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pa.ipc.open_file(str(path)) as reader:
         schema, table = reader.schema, reader.read_all()
     rows = np.array(table.column(0).to_pylist(), dtype=np.uint16)
+    assert rare is not None
     assert rare not in rows
     rows[ref.row, 7] = rare
     array = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
@@ -75,7 +76,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         num_attention_heads=2,
         tie_word_embeddings=False,
     )
-    model = LlamaForCausalLM(config)
+    model: Any = LlamaForCausalLM(config)
     with torch.no_grad():
         model.get_input_embeddings().weight[rare] = float("nan")
     model.save_pretrained(Path(layout.root) / "base")
@@ -96,8 +97,8 @@ def test_stopping_names_the_document(planted: tuple[Path, str], tmp_path: Path) 
     code, said = _run(source, tmp_path / "home")
     assert code != 0
     (line,) = [line for line in said.splitlines() if line.startswith("error:")]
-    assert f"step {PLANTED_STEP}, batch {PLANTED_STEP - 1}: the loss is nan; its worst sequences: place 2" in line
-    assert line.index(document) < line.index("place 2 ") + 80  # the planted one is named first
+    assert f"at step {PLANTED_STEP} (batch {PLANTED_STEP - 1}) the loss is nan; its worst sequences: " in line
+    assert f"worst sequences: place 2 (loss nan) of toy: {document}. See" in line  # and no other
     found = re.search(r"gristmill trace (\w+) --step (\d+) --text", line)
     assert found is not None
     run = find_run(Layout(tmp_path / "home"), found[1])
@@ -105,7 +106,7 @@ def test_stopping_names_the_document(planted: tuple[Path, str], tmp_path: Path) 
     assert document in {span.doc_id for sequence in trace(run, int(found[2])) for span in sequence.spans or ()}
 
 
-@pytest.mark.parametrize(("ranks", "strategy"), [(1, "single"), (2, "zero2"), (2, "fsdp2")])
+@pytest.mark.parametrize(("ranks", "strategy"), [(1, "zero2"), (2, "fsdp2")])
 def test_rewinding_goes_past_it(planted: tuple[Path, str], tmp_path: Path, ranks: int, strategy: str) -> None:
     source, document = planted
     root = tmp_path / "home"
@@ -121,7 +122,7 @@ def test_rewinding_goes_past_it(planted: tuple[Path, str], tmp_path: Path, ranks
         "batches": 4,
         "diverged_at": PLANTED_STEP,
     }
-    assert document in skip["documents"]
+    assert skip["documents"] == [document]
     assert (report["rewinds"], report["skipped_batches"], report["cursor"]["batches"]) == (1, 4, 24)
     rows = read_metrics(folder / "metrics.jsonl")
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, 21))
