@@ -89,7 +89,7 @@ def _start(prefix: Sequence[str], command: Sequence[str]) -> "subprocess.Popen[s
     )
 
 
-def _living(root: Path) -> list[str]:
+def living(root: Path) -> list[str]:
     found: list[str] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -101,11 +101,11 @@ def _living(root: Path) -> list[str]:
     return found
 
 
-def _wait_until_none_lives(root: Path, seconds: float) -> None:
+def wait_until_none_lives(root: Path, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while _living(root) and time.monotonic() < deadline:
+    while living(root) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert _living(root) == []
+    assert living(root) == []
 
 
 @pytest.mark.parametrize("launch", [_torchrun, _deepspeed])
@@ -122,7 +122,7 @@ def test_two_nodes_learn_as_one_does(
     assert max(abs(a - b) for a, b in zip(found, on_one_node, strict=True)) <= 1e-5
     assert "engaged: DeepSpeedEngine over gloo, zero2" in said[0]
     assert (run_folder(root) / "report.json").is_file()
-    _wait_until_none_lives(root, 10)
+    wait_until_none_lives(root, 10)
 
 
 def test_a_node_told_to_stop_saves_on_both_and_goes_on(nodes: list[list[str]], toy_root: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_node_told_to_stop_saves_on_both_and_goes_on(nodes: list[list[str]], t
         saved = [path.name for path in run_folder(root).glob("checkpoints/step-*")]
         assert len(saved) == 1
         assert not (run_folder(root) / "report.json").exists()
-        _wait_until_none_lives(root, 10)
+        wait_until_none_lives(root, 10)
     finally:
         for process in started:
             process.kill()
