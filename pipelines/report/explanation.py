@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from gristmill.core.layout import Layout, Partition
 from pipelines.damage import reading
 from pipelines.dedup.duplicate_files import duplicate_path, representative_path
+from pipelines.redacted_urls import redacted
 from pipelines.report.captures import Capture
 from pipelines.stages import STAGES, Stage
 from pipelines.tokens.unpack import document_spans, read_manifest
@@ -255,4 +256,6 @@ def _shards(
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, str):  # a title may be anything
+        return redacted(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
