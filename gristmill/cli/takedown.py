@@ -65,7 +65,8 @@ def add(
         where = f"; it was taken out of {listed(taken)}" if taken else "; what is crawled from now on is looked at"
         out.print(f"  no committed document matches{where}")
         return
-    out.print(f"  {counted(sum(counts.values()), 'committed document')} match in {counted(len(counts), 'partition')}:")
+    total = counted(sum(counts.values()), "committed document")
+    out.print(f"  it means {total} in {counted(len(counts), 'segment')}:")
     for key, number in list(counts.items())[:SHOWN]:
         out.print(f"    {plain(key)}: {number:,}")
     out.print("  gristmill takedown plan: what has to be made again, and which models saw them")
