@@ -209,7 +209,8 @@ def apply_(
     if found.is_nothing:
         out.print("nothing to do: all that is committed is as takedowns.yaml asks")
     else:
-        out.print(f"{counted(done, 'document')} taken down in {listed(keys_of(found.segments))}")
+        what = f"{counted(done, 'document')} taken down in" if done else "made again, through what follows from it:"
+        out.print(f"{what} {listed(keys_of(found.segments))}")
     print_models(out, seen, sum(map(len, found.documents.values())))
     for command in commands_for(layout, None, seen):
         out.print(f"  {command}")

@@ -33,10 +33,10 @@ STAGES = (
 WHERE = Partition("toy", "00000")
 ESCAPE = "\x1b[31mred\x1b]0;title\x07 \u202eturned"
 TITLE = f"{ESCAPE} by jane.doe@example.org {'x' * 500}"
-EMPTY, FRENCH, DULL, COPY, KEPT = (f"{digit}" * 32 for digit in "abcde")
-FATES = {EMPTY: 0, FRENCH: 1, DULL: 2, COPY: 4, KEPT: None}  # the stage that rejects it
-REASONS = ("empty", "language", "gopher_quality.few_words", "", "near_duplicate", "")
-URLS = {doc_id: f"https://mill.example/{name}" for doc_id, name in zip(FATES, ("a", "b", "c", "d", "e"), strict=True)}
+EMPTY, FRENCH, DULL, COPY, KEPT, PRIVATE = (f"{digit}" * 32 for digit in "abcde8")
+FATES = {EMPTY: 0, FRENCH: 1, DULL: 2, COPY: 4, KEPT: None, PRIVATE: 5}  # the stage that rejects it
+REASONS = ("empty", "language", "gopher_quality.few_words", "", "near_duplicate", "mostly_personal_data")
+URLS = {doc_id: f"https://mill.example/{name}" for doc_id, name in zip(FATES, "abcdef", strict=True)}
 FETCHED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
