@@ -1,11 +1,11 @@
 """Batches for training: a pure function of (mixture, seed, step), the same for every number of ranks and workers.
 
 What a step reads is computed (training/reading.py), nothing is stored: the position of a run is its step, and
-resuming costs nothing. Rows come from memory-mapped shards (training/shard_rows.py); the rows of the next steps
-are asked for ahead, so that a cold disk or a remote store works while the model does.
+resuming costs nothing. Rows come from memory-mapped shards (training/shard_rows.py); where they come from a disk or
+a remote store and not from the page cache, those of the next steps are asked for ahead.
 """
 
-import time
+import resource
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,11 +21,13 @@ from training.shards import Mixture, read_mixture
 
 __all__ = ["IGNORED_LABEL", "Batch", "BatchStream", "Loader", "position_ids"]
 
-READ_AHEAD = 8  # steps: on a cold disk more gave nothing more (docs/benchmarks.md)
+# Steps whose rows are asked for before they are needed. On a cold disk a batch of 16 was waited for 0.5 ms, 2.3 ms
+# without; 2 steps gave 0.6 ms, 64 no better than 8 (2026-11-22, docs/benchmarks.md).
+READ_AHEAD = 8
 _MOST_AHEAD = 1024  # rows asked for ahead, but for one batch at least: a disk has enough to do with them
-# A row that took longer came from a disk, not from the page cache: then, and for as many steps, rows are asked for
-# ahead. Where all is cached it would only cost: as much as reading the rows.
-_COLD_SECONDS, _WARM_BYTES = 20e-6, 1e9
+# Asking costs more than reading what is cached, so it is done only after the kernel has counted reads from the disk
+# (major page faults of this thread; another's cost us a few asks), and for so many steps: then a batch that is read
+# without shows whether the disk is still in use.
 _ASKS = 256
 _PLANNED = 4096  # draws planned at a time: numpy's overhead is shared by many batches
 _KNOWN_PLANS = 4  # of them kept: those of this step, of the steps ahead, and of the seam between two
@@ -69,7 +71,7 @@ class Loader:
         self._offsets = np.cumsum(counts) - counts
         self._held_out = ShardRows(layout, mixture, mixture.held_out)
         self._plans: OrderedDict[int, tuple[list[int], list[int]]] = OrderedDict()
-        self._asks_left = _ASKS
+        self._asks_left, self._disk_reads = 0, resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
         self._asked = (0, 1, 0), 0  # who reads (batch size, every how many steps, from which), asked up to which step
 
     @property
@@ -167,13 +169,15 @@ class Loader:
     def _read(self, step: int, global_batch_size: int, every: int) -> Batch:
         """The batch of `step`, by a reader who goes on with every `every`-th step."""
         shards, rows = self._planned(*self._draws_of_rank(step, global_batch_size))
-        if self._read_ahead and (self._asks_left or self._train.is_remote):
+        if not self._read_ahead:
+            return self._batch(self._train, shards, rows)
+        if self._asks_left or self._train.is_remote:
             self._asks_left -= self._asks_left > 0
             self._ask_ahead(step, global_batch_size, every)
-        started = time.perf_counter()
         batch = self._batch(self._train, shards, rows)
-        if time.perf_counter() - started > len(rows) * (_COLD_SECONDS + batch.tokens[0].nbytes / _WARM_BYTES):
-            self._asks_left = _ASKS
+        disk_reads = resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+        if disk_reads > self._disk_reads:
+            self._asks_left, self._disk_reads = _ASKS, disk_reads
         return batch
 
     def _ask_ahead(self, step: int, global_batch_size: int, every: int) -> None:
