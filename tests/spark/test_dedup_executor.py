@@ -78,8 +78,7 @@ def test_a_killed_executor_changes_no_byte(spark: Any, tmp_path: Path) -> None:
     undisturbed = run(spark, layout, Partition("c"), UNVERIFIED, Reporter())
     (tmp_path / "cluster").mkdir()
     with cluster_of_two(tmp_path / "cluster") as (master, workers):
-        # Frames that were computed lie in files: the edges, then one for each round.
-        # What was computed lies in files: on frames the edges, then one for each round; in one task, what is to be joined.
+        # What was computed lies in files: on frames the edges, then one for each round; in one task, what to join.
         for rows, pattern, least in ((0, ".checkpoints/*/rdd-*", 2), (1 << 20, "*.run.parquet", 1)):
             for folder in ("duplicate_clusters", "cluster_state"):
                 layout.fs.rm(layout.join(folder), recursive=True)
