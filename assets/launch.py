@@ -33,6 +33,13 @@ from pipelines.stages import BY_NAME, stage
 
 ASSETS = tuple(asset for phase in PHASES for asset in phase.assets)
 PROCESS_TAG = "gristmill/process"  # who executes a run, to tell a run that goes on from one that was killed
+# A run that was created may be killed before it starts.
+_BEGUN = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -281,8 +288,7 @@ def needed(through: tuple[str, ...]) -> frozenset[str]:
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> None:
     """End, in the records, runs of ours whose process was killed, so that they hold no slot of a pool for ever."""
-    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
-    for run in instance.get_runs(unfinished):
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(_BEGUN))):
         host, _, process = run.tags.get(PROCESS_TAG, "").partition(":")
         if host == socket.gethostname() and not _is_running(process):
             instance.report_run_failed(run, "The process that executed this run was killed.")

@@ -1,34 +1,58 @@
 """Batches for training: a pure function of (mixture, seed, step), the same for every number of ranks and workers.
 
 What a step reads is computed (training/reading.py), nothing is stored: the position of a run is its step, and
-resuming costs nothing. Rows come from memory-mapped shards (training/shard_rows.py); the rows of the next steps
-are asked for ahead, so that a cold disk or a remote store works while the model does.
+resuming costs nothing. Rows come from memory-mapped shards (training/shard_rows.py); where they come from a disk or
+a remote store and not from the page cache, those of the next steps are asked for ahead.
 """
 
-import time
+import resource
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gristmill.core.errors import SettingsError
 from gristmill.core.layout import Layout
-from training.batch import IGNORED_LABEL, Batch, position_ids
+from training.batch import IGNORED_LABEL, Batch, TokenArray, position_ids
 from training.reading import Order, Reading, SequenceRef
 from training.shard_rows import ShardRows
 from training.shards import Mixture, read_mixture
 
 __all__ = ["IGNORED_LABEL", "Batch", "BatchStream", "Loader", "position_ids"]
 
-READ_AHEAD = 8  # steps: on a cold disk more gave nothing more (docs/benchmarks.md)
+# Steps whose rows are asked for before they are needed. On a cold disk a batch of 16 was waited for 0.5 ms, 2.3 ms
+# without; 2 steps gave 0.6 ms, 64 no better than 8 (2026-11-22, docs/benchmarks.md).
+READ_AHEAD = 8
 _MOST_AHEAD = 1024  # rows asked for ahead, but for one batch at least: a disk has enough to do with them
-# A row that took longer came from a disk, not from the page cache: then, and for as many steps, rows are asked for
-# ahead. Where all is cached it would only cost: as much as reading the rows.
-_COLD_SECONDS, _WARM_BYTES = 20e-6, 1e9
+# Asking costs more than reading what is cached, so it is done only after the kernel has counted reads from the disk
+# (major page faults of this thread; another's cost us a few asks), and for so many steps: then a batch that is read
+# without shows whether the disk is still in use.
 _ASKS = 256
 _PLANNED = 4096  # draws planned at a time: numpy's overhead is shared by many batches
+# Rows read at once for a reader who goes from step to step, 0.5 MB of 2,048 tokens: Python's overhead is shared by some
+# batches. More gave nothing more (2026-11-22).
+_TOGETHER = 128
 _KNOWN_PLANS = 4  # of them kept: those of this step, of the steps ahead, and of the seam between two
+
+
+@dataclass(frozen=True)
+class _Together:
+    """The rows of some steps of one reader, read at once."""
+
+    reader: tuple[int, int]  # batch size, every how many steps
+    first_step: int
+    tokens: TokenArray  # of `steps` batches one after another
+    steps: int
+
+    def of(self, step: int, reader: tuple[int, int]) -> TokenArray | None:
+        """The rows of `step`, where they are among these; a view."""
+        number, rest = divmod(step - self.first_step, reader[1])
+        if rest or reader != self.reader or not 0 <= number < self.steps:
+            return None
+        rows = len(self.tokens) // self.steps
+        return self.tokens[number * rows : (number + 1) * rows]
 
 
 class Loader:
@@ -69,7 +93,9 @@ class Loader:
         self._offsets = np.cumsum(counts) - counts
         self._held_out = ShardRows(layout, mixture, mixture.held_out)
         self._plans: OrderedDict[int, tuple[list[int], list[int]]] = OrderedDict()
-        self._asks_left = _ASKS
+        self._together: _Together | None = None
+        self._due = ((0, 1), -1)  # the step that whoever read last would read next
+        self._asks_left, self._disk_reads = 0, resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
         self._asked = (0, 1, 0), 0  # who reads (batch size, every how many steps, from which), asked up to which step
 
     @property
@@ -166,15 +192,39 @@ class Loader:
 
     def _read(self, step: int, global_batch_size: int, every: int) -> Batch:
         """The batch of `step`, by a reader who goes on with every `every`-th step."""
-        shards, rows = self._planned(*self._draws_of_rank(step, global_batch_size))
+        reader = (global_batch_size, every)
+        tokens = None if self._together is None else self._together.of(step, reader)
+        if tokens is None:
+            is_next, is_asking = self._due == (reader, step), self._asks_left > 0 or self._train.is_remote
+            rows = max(global_batch_size // self._world_size, 1)
+            steps = max(1, _TOGETHER // rows) if is_next and not is_asking else 1
+            self._together = self._read_together(reader, step, steps)
+            tokens = self._together.of(step, reader)
+            assert tokens is not None
+        self._due = (reader, step + every)
+        return Batch(tokens, self.mixture.eot_id, self.mixture.pad_id)
+
+    def _read_together(self, reader: tuple[int, int], step: int, steps: int) -> _Together:
+        """This rank's rows of some steps, and whether the disk was needed for them."""
+        global_batch_size, every = reader
+        shards: list[int] = []
+        rows: list[int] = []
+        if every == 1 and self._world_size == 1:  # they lie together
+            first, _ = self._draws_of_rank(step, global_batch_size)
+            shards, rows = self._planned(first, first + steps * global_batch_size)
+        else:
+            for number in range(step, step + steps * every, every):
+                more_shards, more_rows = self._planned(*self._draws_of_rank(number, global_batch_size))
+                shards, rows = shards + more_shards, rows + more_rows
         if self._read_ahead and (self._asks_left or self._train.is_remote):
             self._asks_left -= self._asks_left > 0
             self._ask_ahead(step, global_batch_size, every)
-        started = time.perf_counter()
-        batch = self._batch(self._train, shards, rows)
-        if time.perf_counter() - started > len(rows) * (_COLD_SECONDS + batch.tokens[0].nbytes / _WARM_BYTES):
-            self._asks_left = _ASKS
-        return batch
+        found = _Together(reader, step, self._train.read(shards, rows), steps)
+        if self._read_ahead:
+            disk_reads = resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+            if disk_reads > self._disk_reads:
+                self._asks_left, self._disk_reads = _ASKS, disk_reads
+        return found
 
     def _ask_ahead(self, step: int, global_batch_size: int, every: int) -> None:
         """Ask for this rank's rows of this step and the coming ones, as far as they were not asked for yet."""

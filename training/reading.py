@@ -19,7 +19,9 @@ from training.permutation import Permutation
 from training.schedule import Schedule
 from training.shards import CorpusShare, Mixture, Shard
 
-_SHUFFLE_BLOCK = 4096  # shuffled positions computed at a time: one numpy call's overhead over many batches
+# Shuffled positions computed at a time. The last few numbers walk into the range over many passes of numpy calls, which
+# cost the same whatever their count: of 5 million numbers, one costs 0.5 µs in blocks of 2^12 and 0.13 in these.
+_SHUFFLE_BLOCK = 1 << 15
 _KNOWN_PERMUTATIONS = 256
 
 Int64s = npt.NDArray[np.int64]

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import getitem
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,19 +101,18 @@ class ShardRows:
         Raises:
             MissingDataError: a file is missing, damaged, or of another tokenizer or length.
         """
-        opened = self._rows
-        for number in shards:
-            if opened[number] is None:
-                return self._read_few(shards, rows)
-        # One allocation and one copy; a bytearray, so that torch may take it as it is.
-        joined = bytearray().join([cast(Any, opened[s])[r] for s, r in zip(shards, rows, strict=True)])
+        try:
+            # One allocation and one copy; a bytearray, so that torch may take it as it is.
+            joined = bytearray().join(map(cast(Any, getitem), map(self._rows.__getitem__, shards), rows))
+        except KeyError:
+            return self._read_few(shards, rows)
         return np.frombuffer(joined, self.dtype).reshape(len(shards), self._mixture.sequence_length)
 
     def advise(self, shards: Sequence[int], rows: Sequence[int]) -> None:
         """Ask for rows that will be read: the kernel begins with the disk, threads begin with what is remote."""
         row_bytes = self._mixture.sequence_length * self.dtype.itemsize
         for number, row in zip(shards, rows, strict=True):
-            if self._rows[number] is None:
+            if number not in self._rows:
                 shard = self.shards[number]
                 if self._cache is not None and not self._cache.has(shard.sha256):
                     self._fetch_ahead(number, shard)
@@ -121,7 +121,7 @@ class ShardRows:
             mapped = self._maps[number]
             begin = self._columns[number].offset + row * row_bytes
             page = begin // mmap.PAGESIZE * mmap.PAGESIZE
-            cast(mmap.mmap, mapped).madvise(mmap.MADV_WILLNEED, page, begin + row_bytes - page)
+            mapped.madvise(mmap.MADV_WILLNEED, page, begin + row_bytes - page)
 
     def open(self, number: int) -> TokenArray:
         """Shard `number` as a read-only array of shape (sequences, sequence length), without a copy.
@@ -147,8 +147,8 @@ class ShardRows:
         raise AssertionError("unreachable")
 
     def _let_go(self) -> None:
-        self._rows: list[TokenArray | None] = [None] * len(self.shards)
-        self._maps: list[mmap.mmap | None] = [None] * len(self.shards)
+        self._rows: dict[int, TokenArray] = {}
+        self._maps: dict[int, mmap.mmap] = {}
         self._opened: deque[int] = deque()
         self._fetching: dict[int, Future[Path]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -176,11 +176,11 @@ class ShardRows:
         count = self.shards[number].sequences * self._mixture.sequence_length
         flat = np.frombuffer(mapped, self.dtype, count, column.offset)
         rows = flat.reshape(-1, self._mixture.sequence_length)
-        if self._rows[number] is None:
+        if number not in self._rows:
             # First in, first out: with shuffled reads as good as any order, and free.
             if len(self._opened) >= self._most_open:
                 oldest = self._opened.popleft()
-                self._rows[oldest] = self._maps[oldest] = None  # unmapped when its last row is let go
+                del self._rows[oldest], self._maps[oldest]  # unmapped when its last row is let go
             self._opened.append(number)
         self._columns[number], self._maps[number], self._rows[number] = column, mapped, rows
         return rows
@@ -220,8 +220,7 @@ class ShardRows:
         shape = (len(shards), self._mixture.sequence_length)
         out: TokenArray = np.empty(shape, dtype=cast(Any, self.dtype))
         for place, (number, row) in enumerate(zip(shards, rows, strict=True)):
-            opened = self._rows[number]
-            out[place] = (self.open(number) if opened is None else opened)[row]
+            out[place] = (self._rows[number] if number in self._rows else self.open(number))[row]
         return out
 
     def _fetch_ahead(self, number: int, shard: Shard) -> None:

@@ -30,7 +30,7 @@ _ANY_WIDTH = 10_000  # columns, to ask how many a table would take
 
 def duplicates(
     document: Annotated[
-        str, typer.Argument(metavar="URL_OR_DOC_ID", help="A URL, a doc_id, or the first six characters of one.")
+        str, typer.Argument(metavar="URL_OR_DOC_ID", help="A URL, a doc_id, or six or more of its first characters.")
     ],
     corpus: Annotated[str | None, typer.Option(help="Look in this corpus only; in all of them by default.")] = None,
     against: Annotated[

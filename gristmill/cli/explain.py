@@ -22,7 +22,7 @@ INDEXING = "making an index of pages, once for each segment: some seconds a mill
 
 def explain(
     page: Annotated[
-        str, typer.Argument(metavar="URL_OR_DOC_ID", help="A URL, a doc_id, or the first six characters of one.")
+        str, typer.Argument(metavar="URL_OR_DOC_ID", help="A URL, a doc_id, or six or more of its first characters.")
     ],
     corpus: Annotated[str | None, typer.Option(help="Look in this corpus only; in all of them by default.")] = None,
     is_raw: Annotated[
@@ -104,8 +104,8 @@ def _unknown(layout: Layout, page: str, corpus: str | None, near: Sequence[str])
     if near:
         return MissingDataError(f"no page {page!r} in {where}; did you mean {' or '.join(near)}?")
     return MissingDataError(
-        f"no page {page!r} in {where}, kept or rejected: give a URL as it was crawled, or a doc_id, or its first six "
-        "characters"
+        f"no page {page!r} in {where}, kept or rejected: give a URL as it was crawled, or a doc_id, or six or "
+        "more of its first characters"
     )
 
 

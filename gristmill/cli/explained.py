@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _STEPS_SHOWN = 12
 _SPANS_SHOWN = 8
+_CHARACTERS_SHOWN = 120  # of a title and the like; --json has all
 _STYLES = {"kept": "green", "rejected": "red"}
 _SIGNALS_SHOWN = {
     "extracted_documents": ("http_status", "content_type", "html_bytes", "title"),
@@ -92,7 +93,7 @@ def _show_decision(out: Console, decision: "Decision", width: int) -> None:
     for name in _SIGNALS_SHOWN.get(decision.stage, ()):
         value = decision.signals.get(name)
         if value is not None:
-            details.append(f"{name} {escaped_line(_value(value))}")
+            details.append(f"{name} {_shortened(escaped_line(_value(value)))}")
     if decision.stage == "clean_documents":
         found = [n for n, v in decision.signals.items() if n.startswith("pii_") and isinstance(v, int) and v]
         details += [f"{name} {decision.signals[name]}" for name in found if name != "pii_total"]
@@ -113,6 +114,10 @@ def _show_decision(out: Console, decision: "Decision", width: int) -> None:
         line(out, f"{indent}{_meaning(decision)}", "dim")
         if set(decision.failed_rules) - {decision.reason}:
             line(out, f"{indent}fails {escaped_line(', '.join(decision.failed_rules))}", "dim")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]}…"
 
 
 def _meaning(decision: "Decision") -> str:

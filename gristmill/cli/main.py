@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 from gristmill.cli import corpus, demo, dev, duplicates, explain, funnel, generate, mixture, plan, takedown, trace
 from gristmill.cli import run as run_command
+from gristmill.cli.untrusted import escaped_line
 from gristmill.core.errors import GristmillError, one_line
 
 DEBUG_VARIABLE = "GRISTMILL_DEBUG"
@@ -73,7 +74,7 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _say(line: str, code: int) -> int:
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    print(f"error: {escaped_line(line)}", file=sys.stderr, flush=True)  # it may quote an address
     return code
 
 

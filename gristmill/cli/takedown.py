@@ -65,7 +65,8 @@ def add(
         where = f"; it was taken out of {listed(taken)}" if taken else "; what is crawled from now on is looked at"
         out.print(f"  no committed document matches{where}")
         return
-    out.print(f"  {counted(sum(counts.values()), 'committed document')} match in {counted(len(counts), 'partition')}:")
+    total = counted(sum(counts.values()), "committed document")
+    out.print(f"  it means {total} in {counted(len(counts), 'segment')}:")
     for key, number in list(counts.items())[:SHOWN]:
         out.print(f"    {plain(key)}: {number:,}")
     out.print("  gristmill takedown plan: what has to be made again, and which models saw them")
@@ -208,7 +209,8 @@ def apply_(
     if found.is_nothing:
         out.print("nothing to do: all that is committed is as takedowns.yaml asks")
     else:
-        out.print(f"{counted(done, 'document')} taken down in {listed(keys_of(found.segments))}")
+        what = f"{counted(done, 'document')} taken down in" if done else "made again, through what follows from it:"
+        out.print(f"{what} {listed(keys_of(found.segments))}")
     print_models(out, seen, sum(map(len, found.documents.values())))
     for command in commands_for(layout, None, seen):
         out.print(f"  {command}")

@@ -1,5 +1,6 @@
 """What `gristmill takedown` says to people: documents, partitions to be made again, models that read them."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ from rich.console import Console
 
 from gristmill.cli.output import counted, plain, table
 from gristmill.cli.untrusted import plain_line
+from gristmill.core.errors import GristmillError
 from gristmill.core.layout import Layout, Partition
 
 if TYPE_CHECKING:
@@ -23,11 +25,20 @@ def commands_for(layout: Layout, found: "Consequences | None", seen: "list[Expos
     commands: list[str] = []
     if found is not None and not found.is_nothing:
         commands.append("gristmill takedown apply")
-    corpora = sorted({share.corpus for exposure in seen for share in exposure.run.mixture.corpora}) if seen else []
-    if corpora:
+    corpora = _corpora_read(seen) or sorted({p.corpus for p in layout.committed("token_shards")})
+    if seen and corpora:
         assets = sorted(in_force(layout, seen), key=_flow)
         commands += [f"gristmill run {corpora[0]} --through {asset}" for asset in assets]
     return commands
+
+
+def _corpora_read(seen: "list[Exposure]") -> list[str]:
+    """The corpora that runs read; a run whose mixture is damaged, which its row says, tells none."""
+    found: set[str] = set()
+    for exposure in seen:
+        with contextlib.suppress(GristmillError):
+            found.update(share.corpus for share in exposure.run.mixture.corpora)
+    return sorted(found)
 
 
 def _flow(asset: str) -> tuple[bool, str]:

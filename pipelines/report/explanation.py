@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
-from pipelines.damage import reading, remake
+from pipelines.damage import reading
 from pipelines.dedup.duplicate_files import duplicate_path, representative_path
+from pipelines.redacted_urls import redacted
 from pipelines.report.captures import Capture
 from pipelines.stages import STAGES, Stage
-from pipelines.tokens.files import MANIFEST_NAME
+from pipelines.tokens.unpack import document_spans, read_manifest
 
 Outcome = Literal["kept", "rejected", "not reached", "not made", "not there"]
 CLUSTERS, SHARDS = "duplicate_clusters", "token_shards"
@@ -237,41 +237,25 @@ def _shards(
     """What the shards of the document's segment hold of it."""
     stage = next(stage for stage in STAGES if stage.name == SHARDS)
     report = layout.report(SHARDS, capture.partition)
-    folder = layout.partition_dir(SHARDS, capture.partition)
-    manifest = layout.read_json(posixpath.join(folder, MANIFEST_NAME)) if report is not None else None
-    if report is None or manifest is None:
+    if report is None:
         return Decision(SHARDS, "not reached" if is_rejected else "not made"), (), None
-    spans: list[Span] = []
-    base = layout.join("")
-    for split, name, rows_of in _files_of_shards(manifest, folder, capture):
-        shard = posixpath.join(folder, name).removeprefix(base)
-        for row in _rows(layout, posixpath.join(folder, rows_of), "doc_id", capture.doc_id):
-            place = {name: int(row[name]) for name in ("sequence", "start", "length", "doc_offset")}
-            spans.append(Span(shard=shard, split=split, **place))
-    spans.sort(key=lambda span: span.doc_offset)
+    folder = layout.partition_dir(SHARDS, capture.partition).removeprefix(layout.join(""))
+    spans = tuple(
+        Span(posixpath.join(folder, s.shard), s.split, s.sequence, s.start, s.length, s.doc_offset)
+        for s in document_spans(layout, capture.partition, capture.doc_id)
+    )
     outcome: Outcome = "kept" if spans else "not reached" if is_rejected else "not there"
     signals: dict[str, Any] = {}
     if spans:
         signals = {"split": spans[0].split, "tokens": sum(s.length for s in spans), "spans": len(spans)}
     made = report.get("created_at")
     decision = Decision(SHARDS, outcome, signals=signals, is_stale=_is_stale(stage, report, reports), made_at=made)
-    return decision, tuple(spans), str(manifest["tokenizer_version"])
-
-
-def _files_of_shards(manifest: Mapping[str, Any], folder: str, capture: Capture) -> list[tuple[str, str, str]]:
-    """Split, name of the shard and name of its spans, of each shard that a manifest names."""
-    try:
-        splits = cast("Mapping[str, Any]", manifest["splits"])
-        _ = manifest["tokenizer_version"]
-        return [(s, str(e["name"]), str(e["spans"]["name"])) for s, its in splits.items() for e in its["shards"]]
-    except (KeyError, TypeError, AttributeError):
-        raise MissingDataError(
-            f"{posixpath.join(folder, MANIFEST_NAME)} is not a manifest of shards: run "
-            f"`{remake(SHARDS, capture.corpus)}` to make it again"
-        ) from None
+    return decision, spans, str(read_manifest(layout, capture.partition)["tokenizer_version"])
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, str):  # a title may be anything
+        return redacted(value)
     return value.isoformat() if hasattr(value, "isoformat") else value

@@ -52,7 +52,7 @@ class Settings:
     max_mean_epochs: float = 16.0
     # Above this a warning: up to 4 epochs repeated text is nearly as good as new (Muennighoff et al. 2023).
     warn_epochs: float = 4.0
-    # Decides the order in which sequences are read.
+    # Decides the order of the sequences for a loader that is given no seed; pretrained_model has a seed of its own.
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gristmill.core.errors import MissingDataError, SettingsError
 from pipelines.tokens.mixture_file import OTHERS, Wish
-from pipelines.tokens.pass_size import SECTION, Group
+from pipelines.tokens.pass_size import SUBJECT, Group
 
 
 @dataclass(frozen=True, order=True)
@@ -118,7 +118,7 @@ def _refuse_bucket(problem: str, bucket: str, known: Sequence[str]) -> None:
     if bucket in known:
         return
     there = f"there are {', '.join(map(repr, known))}" if known else "token_shards.buckets sorts documents into buckets"
-    raise SettingsError(f"{SECTION}: {problem}{_near(bucket, known)}; {there}")
+    raise SettingsError(f"{SUBJECT}: {problem}{_near(bucket, known)}; {there}")
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gristmill.core.errors import SettingsError
 
-SECTION = "settings of training_mixture"
+SUBJECT = "settings of training_mixture"  # what the messages begin with
 AGREEMENT = 0.01  # relative; proportions and sizes written with two digits should be taken
 
 
@@ -105,7 +105,7 @@ def pass_size(groups: Sequence[Group], stocks: Mapping[str, Stock], tokens: floa
         rest = tokens * (1 - asked) - held
         if rest <= 0:
             raise SettingsError(
-                f"{SECTION}: tokens {tokens:,.0f} leave nothing for {', '.join(g.name for g in free)}: the others "
+                f"{SUBJECT}: tokens {tokens:,.0f} leave nothing for {', '.join(g.name for g in free)}: the others "
                 f"take {tokens * asked + held:,.0f}; raise tokens, lower the others, or take those corpora out"
             )
         return PassSize(tokens, rest, is_budget=True)
@@ -143,7 +143,7 @@ def shared_rest(groups: Sequence[Group], stocks: Mapping[str, Stock], rest: floa
     if left > rest * 1e-9:
         binding = ", ".join(f"{n} ({caps[n]:g} x {stocks[n].tokens:,})" for n in sorted(caps))
         raise SettingsError(
-            f"{SECTION}: tokens leave {rest:,.0f} for {binding}, which come to {rest - left:,.0f} at their max_epochs: "
+            f"{SUBJECT}: tokens leave {rest:,.0f} for {binding}, which come to {rest - left:,.0f} at their max_epochs: "
             f"lower tokens by {math.ceil(left):,}, raise max_epochs, or add documents"
         )
     return epochs
@@ -154,13 +154,13 @@ def _scale(asked: float, others: Sequence[str]) -> float:
     if others:
         if asked >= 1:
             raise SettingsError(
-                f"{SECTION}: the proportions add up to {asked:.4g}, which leaves nothing for "
+                f"{SUBJECT}: the proportions add up to {asked:.4g}, which leaves nothing for "
                 f"{', '.join(others)}; lower them, or take those corpora out"
             )
         return 1.0
     if abs(asked - 1) > AGREEMENT * (1 + 1e-9):
         raise SettingsError(
-            f"{SECTION}: the proportions add up to {asked:.4g}, not 1; "
+            f"{SUBJECT}: the proportions add up to {asked:.4g}, not 1; "
             "mend them, or leave one corpus without a proportion"
         )
     return 1 / asked
@@ -170,7 +170,7 @@ def _refuse_disagreement(sizes: Mapping[str, float]) -> None:
     if sizes and max(sizes.values()) > min(sizes.values()) * (1 + AGREEMENT):
         (low, least), (high, most) = min(sizes.items(), key=lambda i: i[1]), max(sizes.items(), key=lambda i: i[1])
         raise SettingsError(
-            f"{SECTION}: {low} make one pass {least:,.0f} tokens long, {high} {most:,.0f}; "
+            f"{SUBJECT}: {low} make one pass {least:,.0f} tokens long, {high} {most:,.0f}; "
             "leave out one of them, or give one corpus neither a proportion nor epochs, and it takes the rest of tokens"
         )
 

@@ -11,20 +11,11 @@ from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
 from pipelines.damage import reading
 from pipelines.segments import live_segments
+from pipelines.tokens.document_hash import hash_fraction
 from pipelines.tokens.pretokenization import short_runs
-from pipelines.tokens.tokenizer_heldout import HeldoutDocuments, hash_fraction
-
-__all__ = ["Drawn", "Sample", "choose_partitions", "documents", "hash_fraction"]
+from pipelines.tokens.tokenizer_heldout import HeldoutDocuments
 
 _BATCH_ROWS = 256
-
-
-def documents(layout: Layout, folder: str) -> Iterator[tuple[list[str], list[str]]]:
-    """Batches of (doc_ids, texts) of the Parquet parts in a segment's folder, in the order they lie."""
-    for batch in _batches(layout, folder, ("doc_id", "text")):
-        ids = cast(list[str], batch.column("doc_id").to_pylist())
-        texts = cast(list[str | None], batch.column("text").to_pylist())
-        yield ids, [text or "" for text in texts]
 
 
 def _batches(layout: Layout, folder: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -26,10 +26,10 @@ from pipelines.damage import reading
 from pipelines.parts import Heartbeat, PartResult, PartTask
 from pipelines.tokens.best_fit import BestFit
 from pipelines.tokens.buckets import Buckets
+from pipelines.tokens.document_hash import hash_fraction
 from pipelines.tokens.encoding import TextEncoder, one_thread
 from pipelines.tokens.files import MANIFEST_NAME, SPLITS, Facts, make_manifest, verify_manifest, write_shard
 from pipelines.tokens.packing import Concatenation, PackedShard, Packer, Packing, Tokens
-from pipelines.tokens.sample import hash_fraction
 from pipelines.tokens.vocabulary import EOT_ID, PAD_ID
 
 __all__ = ["LIBRARIES", "REASONS", "Settings", "pack_segment", "verify_manifest"]
@@ -37,6 +37,7 @@ __all__ = ["LIBRARIES", "REASONS", "Settings", "pack_segment", "verify_manifest"
 LIBRARIES = ("tokenizers", "pyarrow", "numpy")
 REASONS: dict[str, str] = {}  # every clean document is packed
 _BATCH_CHARACTERS = 1 << 20  # encoded at a time, so that memory is flat however long documents are
+_BATCH_DOCUMENTS = 8192  # the same however short they are
 _READ_ROWS = 64
 _COUNTS = ("documents", "documents_cut", "padding")
 
@@ -194,9 +195,6 @@ def _batches(layout: Layout, folder: str, buckets: Buckets) -> Iterator[_Batch]:
                 batch = _Batch()
     if batch.texts:
         yield batch
-
-
-_BATCH_DOCUMENTS = 8192  # however short they are
 
 
 def _rows(layout: Layout, folder: str, buckets: Buckets) -> Iterator[pa.RecordBatch]:

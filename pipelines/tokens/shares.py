@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gristmill.core.errors import SettingsError
-from pipelines.tokens.pass_size import SECTION, Group, PassSize, Stock, pass_size, shared_rest
+from pipelines.tokens.pass_size import SUBJECT, Group, PassSize, Stock, pass_size, shared_rest
 
 _EXACT = 1e-9  # relative: what floating point may be off by
 _MOST_DRAWS = 1 << 44  # in one pass: what training.schedule counts without rounding
@@ -120,7 +120,7 @@ def _refuse_above_cap(
     if over[name] <= 1 + _EXACT:
         return
     line = (
-        f"{SECTION}: {name} would be read {epochs[name]:.4g} times in one pass, "
+        f"{SUBJECT}: {name} would be read {epochs[name]:.4g} times in one pass, "
         f"more than its max_epochs {group.cap(name):g}"
     )
     if group.proportion is None or group.is_fixed:
@@ -136,7 +136,7 @@ def _refuse_repetition(epochs: Mapping[str, float], stocks: Mapping[str, Stock],
     if mean > most * (1 + _EXACT):
         name = max(sorted(epochs), key=lambda n: (epochs[n] - 1) * stocks[n].tokens)
         raise SettingsError(
-            f"{SECTION}: one pass would read each different token {mean:.4g} times on average, more than "
+            f"{SUBJECT}: one pass would read each different token {mean:.4g} times on average, more than "
             f"max_mean_epochs {most:g}; most of it is {name}, read {epochs[name]:.4g} times: lower that, lower tokens, "
             "or raise max_mean_epochs"
         )
@@ -146,7 +146,7 @@ def _refuse_endless(epochs: Mapping[str, float], stocks: Mapping[str, Stock]) ->
     sequences = math.fsum(e * stocks[name].sequences for name, e in epochs.items())
     if not sequences < _MOST_DRAWS:
         raise SettingsError(
-            f"{SECTION}: one pass would be {sequences:.3g} sequences long, more than 2^44: "
+            f"{SUBJECT}: one pass would be {sequences:.3g} sequences long, more than 2^44: "
             "ask for fewer epochs or tokens"
         )
 
@@ -155,7 +155,7 @@ def _refuse_nothing(draws: Mapping[str, int], epochs: Mapping[str, float], stock
     for name, number in draws.items():
         if not number:
             raise SettingsError(
-                f"{SECTION}: {epochs[name]:.3g} epochs of {name} are {epochs[name] * stocks[name].sequences:.3g} of "
+                f"{SUBJECT}: {epochs[name]:.3g} epochs of {name} are {epochs[name] * stocks[name].sequences:.3g} of "
                 f"its {stocks[name].sequences:,} sequences in a pass of {sum(draws.values()):,}, so that none would be "
                 "read; raise its epochs or proportion, make the pass longer, or take it out"
             )

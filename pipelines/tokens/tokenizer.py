@@ -1,7 +1,8 @@
 """tokenizer: one byte-level BPE vocabulary for all corpora, named by its content.
 
 Byte-level BPE (Radford et al. 2019) has a token for every byte, so that any text goes through and comes back
-as it was. The version is a hash of tokenizer.json: the same merges are the same version, wherever made.
+as it was. The version is a hash of tokenizer.json and the files beside it: the same merges, special tokens and chat
+template are the same version, wherever made.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from pipelines.fingerprint import fingerprint
 from pipelines.stages import stage
 from pipelines.tokens.pretokenization import LONGEST_RUN, MOST_DIGITS, Pattern
 from pipelines.tokens.sample import Sample, choose_partitions
-from pipelines.tokens.sample_weights import mixture_weights, quotas, shortfalls
+from pipelines.tokens.sample_weights import Quota, mixture_weights, quotas, shortfalls
 from pipelines.tokens.tokenizer_heldout import HeldoutDocuments
 from pipelines.tokens.tokenizer_peers import DISTRIBUTIONS, PEER_NAMES, PeerName, load_peers
 from pipelines.tokens.tokenizer_report import measure, table
@@ -157,21 +158,7 @@ def run(layout: Layout, settings: Settings, reporter: Reporter, *, is_forced: bo
         "version": version,
         "vocabulary_size": size,
         "special_tokens": dict(zip(special, range(len(special)), strict=True)),
-        "sample": {
-            "documents": sample.documents,
-            "bytes": sample.bytes,
-            "bytes_available": sum(available.values()),
-            "corpora": {
-                corpus: {
-                    "documents": drawn.documents,
-                    "bytes": drawn.bytes,
-                    "bytes_asked": round(asked[corpus].asked),
-                    "bytes_available": available[corpus],
-                    "proportion": round(drawn.bytes / sample.bytes, 6),
-                }
-                for corpus, drawn in sorted(sample.drawn.items())
-            },
-        },
+        "sample": _drawn(sample, asked),
         "measures": measures,
         "table": table(measures),
         "notes": notes,
@@ -197,6 +184,25 @@ def _available(reports: Mapping[Partition, Mapping[str, Any]], settings: Setting
     for partition, report in reports.items():
         found[partition.corpus] += int(report["text_bytes_out"]) * (1 - settings.heldout_fraction)
     return {corpus: round(size) for corpus, size in found.items()}
+
+
+def _drawn(sample: Sample, asked: Mapping[str, Quota]) -> dict[str, Any]:
+    """What a report says of the sample: in all, and of each corpus what was asked of it, was there and was taken."""
+    return {
+        "documents": sample.documents,
+        "bytes": sample.bytes,
+        "bytes_available": sum(quota.available for quota in asked.values()),
+        "corpora": {
+            corpus: {
+                "documents": drawn.documents,
+                "bytes": drawn.bytes,
+                "bytes_asked": round(asked[corpus].asked),
+                "bytes_available": asked[corpus].available,
+                "proportion": round(drawn.bytes / sample.bytes, 6),
+            }
+            for corpus, drawn in sorted(sample.drawn.items())
+        },
+    }
 
 
 def _version(data: bytes, beside: Mapping[str, Any]) -> str:

@@ -1,14 +1,9 @@
 """Documents that a tokenizer is measured on and never trained on."""
 
-import hashlib
 import heapq
 from dataclasses import dataclass, field
 
-
-def hash_fraction(purpose: str, doc_id: str) -> float:
-    """A number in [0, 1) that depends on the document alone, and is independent between purposes."""
-    digest = hashlib.blake2b(f"{purpose}:{doc_id}".encode(), digest_size=8).digest()
-    return (int.from_bytes(digest) >> 11) / (1 << 53)
+from pipelines.tokens.document_hash import hash_fraction
 
 
 @dataclass

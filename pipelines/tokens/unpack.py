@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from gristmill.core.errors import MissingDataError
 from gristmill.core.layout import Layout, Partition
+from pipelines.damage import remake
 from pipelines.tokens.files import MANIFEST_NAME, SPLITS
 from pipelines.tokens.packing import Tokens
 from pipelines.tokens.vocabulary import Encoder
@@ -89,13 +90,20 @@ def read_manifest(layout: Layout, partition: Partition) -> dict[str, Any]:
     """The manifest of a packed segment.
 
     Raises:
-        MissingDataError: there is none.
+        MissingDataError: there is none, or the file is no manifest.
     """
     layout.require_report("token_shards", partition)
     path = posixpath.join(layout.partition_dir("token_shards", partition), MANIFEST_NAME)
     manifest = layout.read_json(path)
     if manifest is None:
         raise MissingDataError(f"{path} is missing: {_again(partition)}")
+    try:
+        _ = manifest["tokenizer_version"], manifest["eot_id"]
+        _ = [(e["name"], e["spans"]["name"]) for split in SPLITS for e in manifest["splits"][split]["shards"]]
+    except (KeyError, TypeError, AttributeError):
+        raise MissingDataError(
+            f"{path} is not a manifest of shards: run `{remake('token_shards', partition.corpus)}` to make it again"
+        ) from None
     return manifest
 
 

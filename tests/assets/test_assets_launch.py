@@ -186,14 +186,15 @@ def test_curate_job_runs_the_chain_as_runs_of_its_own(
     assert toys.partitions_of("clean_documents") == ["books|00000", "books|00001"]
 
 
-def test_runs_of_a_process_that_was_killed_are_ended(instance: dg.DagsterInstance) -> None:
-    job = defs.resolve_job_def("pretrain_job")
+@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
+def test_runs_of_a_process_that_was_killed_are_ended(instance: dg.DagsterInstance, status: str) -> None:
+    job, begun = defs.resolve_job_def("pretrain_job"), dg.DagsterRunStatus[status]
+    mine = f"{os.getpid()}:{psutil.Process().create_time():.0f}"
     dead, alive = (
-        instance.create_run_for_job(
-            job, tags={PROCESS_TAG: f"{socket.gethostname()}:{process}"}, status=dg.DagsterRunStatus.STARTED
-        )
-        for process in ("1:1", f"{os.getpid()}:{psutil.Process().create_time():.0f}")
+        instance.create_run_for_job(job, tags={PROCESS_TAG: f"{socket.gethostname()}:{process}"}, status=begun)
+        for process in ("1:1", mine)
     )
+    elsewhere = instance.create_run_for_job(job, status=begun)  # of the UI, which says by itself what becomes of it
     bury_dead_runs(instance)
     states = {r.run_id: r.status for r in instance.get_runs()}
-    assert states == {dead.run_id: dg.DagsterRunStatus.FAILURE, alive.run_id: dg.DagsterRunStatus.STARTED}
+    assert states == {dead.run_id: dg.DagsterRunStatus.FAILURE, alive.run_id: begun, elsewhere.run_id: begun}

@@ -78,8 +78,8 @@ def test_a_killed_executor_changes_no_byte(spark: Any, tmp_path: Path) -> None:
     undisturbed = run(spark, layout, Partition("c"), UNVERIFIED, Reporter())
     (tmp_path / "cluster").mkdir()
     with cluster_of_two(tmp_path / "cluster") as (master, workers):
-        # Frames that were computed lie in files: the edges, then one for each round.
-        for rows, pattern, least in ((0, ".checkpoints/*/rdd-*", 2),):
+        # What was computed lies in files: on frames the edges, then one for each round; in one task, what to join.
+        for rows, pattern, least in ((0, ".checkpoints/*/rdd-*", 2), (1 << 20, "*.run.parquet", 1)):
             for folder in ("duplicate_clusters", "cluster_state"):
                 layout.fs.rm(layout.join(folder), recursive=True)
             layout.write_bytes(layout.join("settings.yaml"), f"spark:\n  single_task_rows: {rows}\n".encode())

@@ -32,15 +32,17 @@ STAGES = (
 )
 WHERE = Partition("toy", "00000")
 ESCAPE = "\x1b[31mred\x1b]0;title\x07 \u202eturned"
-EMPTY, FRENCH, DULL, COPY, KEPT = (f"{digit}" * 32 for digit in "abcde")
-FATES = {EMPTY: 0, FRENCH: 1, DULL: 2, COPY: 4, KEPT: None}  # the stage that rejects it
-REASONS = ("empty", "language", "gopher_quality.few_words", "", "near_duplicate", "")
-URLS = {doc_id: f"https://mill.example/{name}" for doc_id, name in zip(FATES, ("a", "b", "c", "d", "e"), strict=True)}
+TITLE = f"{ESCAPE} by jane.doe@example.org {'x' * 500}"
+EMPTY, FRENCH, DULL, COPY, KEPT, PRIVATE = (f"{digit}" * 32 for digit in "abcde8")
+FATES = {EMPTY: 0, FRENCH: 1, DULL: 2, COPY: 4, KEPT: None, PRIVATE: 5}  # the stage that rejects it
+REASONS = ("empty", "language", "gopher_quality.few_words", "", "near_duplicate", "mostly_personal_data")
+URLS = {doc_id: f"https://mill.example/{name}" for doc_id, name in zip(FATES, "abcdef", strict=True)}
 FETCHED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
 def row_of(doc_id: str, text: str, url: str) -> dict[str, Any]:
     place = {"warc_file": "toy.warc.gz", "warc_offset": 7, "warc_record": 0, "fetched_at": FETCHED}
+    place |= {"title": TITLE}
     return {"doc_id": doc_id, "url": url, "corpus": "toy", "segment": "00000", "text": text, **place}
 
 
@@ -50,7 +52,7 @@ def commit(layout: Layout, stage: int, texts: dict[str, str], inputs: str) -> No
     rejected = [d for d, fate in FATES.items() if fate == stage]
     files: dict[str, Any] = {}
     for key, folder, schema, ids in (
-        ("files", layout.partition_dir(name, WHERE), DOCUMENT_SCHEMA, kept),
+        ("files", layout.partition_dir(name, WHERE), DOCUMENT_SCHEMA.append(pa.field("title", pa.string())), kept),
         ("quarantine_files", layout.quarantine_dir(name, WHERE), QUARANTINE_SCHEMA, rejected),
     ):
         layout.fs.makedirs(folder, exist_ok=True)
@@ -154,7 +156,8 @@ def test_what_a_stage_adds_is_told_once(home: Path) -> None:
     layout = Layout(home)
     (capture,) = Pages(layout).find(KEPT).captures
     decisions = {decision.stage: decision for decision in explain(layout, capture).decisions}
-    assert decisions["extracted_documents"].signals == {"language": None, "language_score": None}
+    shown = decisions["extracted_documents"].signals
+    assert {n: v for n, v in shown.items() if n != "title"} == {"language": None, "language_score": None}
     assert decisions["language_filtered_documents"].signals == {"language": "en", "language_score": 0.75}
     assert decisions["quality_filtered_documents"].signals == {}
 
@@ -227,6 +230,23 @@ def test_a_document_that_only_models_remember(home: Path, capsys: pytest.Capture
     assert found["models"]
     assert run(home, "explain", lost) == 0
     assert "is in no corpus any more" in capsys.readouterr().out
+
+
+def test_a_title_says_nothing_of_a_person_and_does_not_fill_the_screen(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (found,) = answer(capsys, home, "explain", KEPT)["documents"]
+    assert found["stages"][0]["signals"]["title"] == TITLE.replace("jane.doe@example.org", "<EMAIL_ADDRESS>")
+    assert run(home, "explain", KEPT) == 0
+    shown = capsys.readouterr().out
+    assert "title \\x1b[31mred" in shown
+    assert "jane.doe" not in shown
+    assert "x" * 100 not in shown
+
+
+def test_errors_turn_no_text_around(capsys: pytest.CaptureFixture[str]) -> None:
+    main._say("did you mean https://mill.example/\u202e\x1b[2J?", 2)  # pyright: ignore[reportPrivateUsage]
+    assert capsys.readouterr().err == "error: did you mean https://mill.example/\\u202e\\x1b[2J?\n"
 
 
 def test_a_stage_made_from_other_inputs_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from history_data import make_run
 from tokens_data import doc_id, make_corpora, mix, pack, story, write_documents
 
 from assets.takedown_checks import mixture_is_free, model_is_free
+from gristmill.cli.takedown_shown import commands_for
 from gristmill.core.layout import Layout, Partition
 from pipelines.takedowns import file, load, parse
 from pipelines.takedowns.committed import taken_down
@@ -93,3 +94,12 @@ def test_a_run_whose_spans_are_gone_can_not_be_cleared(layout: Layout) -> None:
     file.add(layout, parse(doc_id("news00000", 3)))
     assert exposures(layout, {doc_id("news00000", 3)})[0].reads.unknown
     assert not model_is_free(layout, "pretrained_model").passed
+
+
+def test_a_run_whose_mixture_is_damaged_hides_nothing_of_the_plan(layout: Layout) -> None:
+    folder = make_run(layout, "one", steps=12)
+    layout.write_json(str(folder / "report.json"), {"run_id": "one", "created_at": "2026-01-02", "inputs": {}})
+    (folder / "mixture.json").write_text("{}")
+    [exposure] = exposures(layout, {doc_id("books00000", 0)})
+    assert "is not a mixture" in exposure.problem
+    assert commands_for(layout, None, [exposure]) == ["gristmill run books --through pretrained_model"]

@@ -11,7 +11,8 @@ from tokens_data import doc_id, story, train, write_documents
 from gristmill.core.layout import Layout
 from pipelines.report.corpus_report import write_corpus_report
 from pipelines.report.tokenizer_plot import tokenizer_plot
-from pipelines.tokens.tokenizer_heldout import HeldoutDocuments, hash_fraction
+from pipelines.tokens.document_hash import hash_fraction
+from pipelines.tokens.tokenizer_heldout import HeldoutDocuments
 from pipelines.tokens.tokenizer_peers import PEER_NAMES, Peer, load_peers
 from pipelines.tokens.tokenizer_report import measure, table
 
