@@ -28,7 +28,9 @@ class ToyWorkers:
         self.contents: dict[tuple[str, str], str] = {}  # (asset, partition key) to what its documents are made from
         self.scope = "corpus"  # of the clusters
 
-    def __call__(self, context: dg.AssetExecutionContext, command: Sequence[str]) -> dict[str, Any]:
+    def __call__(
+        self, context: dg.AssetExecutionContext, command: Sequence[str], *, patience: float = 0.0
+    ) -> dict[str, Any]:
         self.commands.append(list(command))
         asset = context.asset_key.path[-1]
         if asset == self.fails_at:
