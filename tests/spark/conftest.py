@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from dedup_corpus import FRAMES, ONE_TASK
 
 from pipelines.spark.session import SparkSettings, spark_session
 
@@ -16,9 +17,6 @@ def spark() -> Iterator[object]:
         warnings.simplefilter("ignore", ResourceWarning)
         with spark_session(SparkSettings(master="local[2]", shuffle_partitions=4), "tests") as session:
             yield session
-
-
-ONE_TASK, FRAMES = SparkSettings.single_task_rows, 0
 
 
 @pytest.fixture

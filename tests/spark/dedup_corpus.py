@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 from gristmill.core.layout import Layout, Partition
 from pipelines.dedup.clusters import Settings
 from pipelines.schema import SIGNATURE_SCHEMA
+from pipelines.spark.session import SparkSettings
 
 BANDS, ROWS = 4, 2
+ONE_TASK, FRAMES = SparkSettings.single_task_rows, 0  # what is joined in one task: all of it, and nothing
 UNVERIFIED = Settings(verified_jaccard=0)  # these signatures have no texts
 Document = dict[str, Any]
 

@@ -9,8 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import FRAMES, ONE_TASK
-from dedup_corpus import UNVERIFIED, Document, document, expected_representatives, shard, write_segments
+from dedup_corpus import (
+    FRAMES,
+    ONE_TASK,
+    UNVERIFIED,
+    Document,
+    document,
+    expected_representatives,
+    shard,
+    write_segments,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FRAMES, ONE_TASK
-from dedup_corpus import UNVERIFIED, Document, document, remove_segment, write_segment
+from dedup_corpus import FRAMES, ONE_TASK, UNVERIFIED, Document, document, remove_segment, write_segment
 from test_dedup_incremental import write_texts
 
 from gristmill.core.layout import Layout, Partition
