@@ -18,7 +18,7 @@ from pipelines.report.changes import parse_change
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")] if p.is_file())
 COMMANDS = [[name] for name in ("corpus", "demo", "dev", "duplicates", "explain", "funnel", "generate", "run", "trace")]
-COMMANDS += [["corpus", "add"], ["corpus", "remove"], ["mixture"], ["takedown", "add"], ["takedown", "apply"]]
+COMMANDS += [["corpus", "add"], ["corpus", "remove"], ["mixture"], ["plan"], ["takedown", "add"], ["takedown", "apply"]]
 PIN = re.compile(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+")
 
 
