@@ -19,14 +19,16 @@ pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore::ResourceWar
 Limit = Callable[[int], None]
 
 
-def written(layout: Layout) -> dict[str, bytes]:
-    """Every file of clusters and state but the manifests, which name versions and times."""
-    found: dict[str, bytes] = {}
+def written(layout: Layout) -> dict[str, list[bytes]]:
+    """Every file of clusters and state but the manifests, which name versions and times.
+
+    Files of one name lie in folders whose names are drawn, so that their order says nothing.
+    """
+    found: dict[str, list[bytes]] = {}
     for top in ("cluster_state", "duplicate_clusters"):
-        for path in sorted(Path(layout.join(top)).rglob("*.parquet")):
-            kind, name = path.parent.name, path.name
-            found[f"{top} {kind} {name} {len([key for key in found if key.endswith(name)])}"] = path.read_bytes()
-    return found
+        for path in Path(layout.join(top)).rglob("*.parquet"):
+            found.setdefault(f"{top} {path.parent.name} {path.name}", []).append(path.read_bytes())
+    return {name: sorted(files) for name, files in found.items()}
 
 
 def documents(count: int, seed: int) -> list[Document]:
@@ -55,7 +57,7 @@ def test_both_ways_write_the_same_bytes_and_either_goes_on_from_the_other(
     spark: Any, tmp_path: Path, single_task_rows: Limit
 ) -> None:
     ways = {"frames": [FRAMES] * 4, "by turns": [ONE_TASK, FRAMES, ONE_TASK, ONE_TASK]}
-    expected: list[dict[str, bytes]] = []
+    expected: list[dict[str, list[bytes]]] = []
     for name, limits in ways.items():
         layout = Layout(str(tmp_path / name))
         for place, _ in enumerate(arrivals(layout)):
@@ -77,7 +79,7 @@ def test_verified_edges_are_the_same(spark: Any, tmp_path: Path, single_task_row
     words = [f"word{index}" for index in range(2000)]
     texts = [order.choices(words, k=60) for _ in range(8)]
     texts += [[word if order.random() > 0.02 else order.choice(words) for word in texts[i % 8]] for i in range(60)]
-    found: list[tuple[dict[str, bytes], dict[str, int]]] = []
+    found: list[tuple[dict[str, list[bytes]], dict[str, int]]] = []
     for limit in (FRAMES, ONE_TASK):
         single_task_rows(limit)
         layout = Layout(str(tmp_path / str(limit)))
@@ -93,7 +95,7 @@ def test_verified_edges_are_the_same(spark: Any, tmp_path: Path, single_task_row
 def test_clusters_too_large_for_one_task_are_chosen_from_on_frames(
     spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[dict[str, bytes]] = []
+    found: list[dict[str, list[bytes]]] = []
     for most in (one_task.MAXIMUM_BYTES, 10_000):
         monkeypatch.setattr(one_task, "MAXIMUM_BYTES", most)
         layout = Layout(str(tmp_path / str(most)))

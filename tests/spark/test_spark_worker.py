@@ -153,7 +153,7 @@ def test_interrupted_by_hand_it_says_so_in_one_line(root: Path, sums) -> None:
     assert run.returncode == 130, errors
     assert "Traceback" not in errors
     assert "run the same command again" in errors
-    assert not any(child.is_running() for child in children)
+    wait_until(lambda: not any(child.is_running() for child in children), "the stopped worker's children end")
     assert_nothing_half_committed(root, sums)
 
 
