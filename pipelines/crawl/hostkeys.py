@@ -102,3 +102,14 @@ def is_telling(line: str, keys: tuple[str, ...]) -> bool:
 def hash_of(key: str) -> bytes:
     """Eight bytes that stand for a key: the same in every process."""
     return hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest()
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IPv4 or IPv6 address, which has no domains above it."""
+    if ":" not in host and not host[-1:].isdigit():
+        return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

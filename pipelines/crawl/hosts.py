@@ -5,7 +5,6 @@ process that needs it, so that all workers of a machine share one copy. Two of f
 names have equal hashes once in 10^11 pages.
 """
 
-import ipaddress
 import logging
 import threading
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 from gristmill.core.errors import SettingsError
 from pipelines.crawl import hostlists
 from pipelines.crawl.hostindex import ListIndex, State, open_index
-from pipelines.crawl.hostkeys import host_key, path_keys
+from pipelines.crawl.hostkeys import host_key, is_address, path_keys
 
 _LOG = logging.getLogger(__name__)
 _LOCK = threading.Lock()  # partitions are planned by many threads; one reads the lists
@@ -53,19 +52,9 @@ class BlockedHosts:
 
     def _category_of_host(self, host: str) -> str | None:
         labels = host.split(".")
-        if _is_address(host):
+        if is_address(host):
             return self._index.first([host])
         return self._index.first([".".join(labels[n:]) for n in range(len(labels))])
-
-
-def _is_address(host: str) -> bool:
-    if ":" not in host and not host[-1:].isdigit():
-        return False
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=2)

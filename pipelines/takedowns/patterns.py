@@ -6,7 +6,6 @@ may be. http and https are one address: who asks for a page to be removed means 
 """
 
 import hashlib
-import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,7 @@ from typing import Literal, cast, get_args
 from urllib.parse import quote, urlsplit
 
 from gristmill.core.errors import SettingsError
-from pipelines.crawl.hostkeys import host_key
+from pipelines.crawl.hostkeys import host_key, is_address
 
 Kind = Literal["host", "url", "doc_id"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -111,7 +110,7 @@ def _host(text: str) -> str:
             raise SettingsError(f"pattern {text}: a host has no port; give http://{text}/* for what is served there")
         bare = port[1]
     key = host_key(bare)
-    if _is_address(key):
+    if is_address(key):
         return key
     if len(key) > 253 or not all(_LABEL.fullmatch(label) for label in key.split(".")):
         raise SettingsError(
@@ -155,16 +154,6 @@ def host_in(place: str) -> str:
     """The host of what `place_of` gives."""
     bare = place.rpartition("://")[2]
     return bare.partition("]")[0][1:] if bare.startswith("[") else bare.partition(":")[0]
-
-
-def _is_address(host: str) -> bool:
-    if ":" not in host and not host[-1:].isdigit():
-        return False
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def normal_url(url: str) -> str | None:
