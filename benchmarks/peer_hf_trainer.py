@@ -1,7 +1,9 @@
 """The peer of `make bench-pretrain`: Hugging Face Trainer with DeepSpeed ZeRO-1, bf16 and Liger's kernels.
 
-Run by benchmarks/pretrain.py with the Python that has torch; its last line is one JSON object. The peer attends over
-whole rows, across documents: apart from flash-attn's package, Trainer knows no cheaper way, and a mask would slow it.
+Run by benchmarks/pretrain.py with the Python that has torch; its last line is one JSON object. By default the peer
+attends over whole rows, across documents, which is less than ours does. `--apart` names an attention of transformers
+that keeps documents apart by their position ids: `sdpa` and `flex_attention` by a mask, `flash_attention_4` by
+boundaries, for which the micro-batch is one long row (transformers looks for packed documents in a single row only).
 """
 
 import argparse
@@ -14,6 +16,15 @@ from typing import Any
 
 import numpy as np
 
+END_OF_TEXT = 0  # of benchmarks/training_root.py
+
+
+def positions(ids: "np.typing.NDArray[np.int64]") -> "np.typing.NDArray[np.int64]":
+    """Each token's place in its document, 0 at the row's start and after each end of text."""
+    places = np.arange(len(ids))
+    starts = np.flatnonzero(np.concatenate([[True], ids[:-1] == END_OF_TEXT]))
+    return places - np.repeat(starts, np.diff(np.append(starts, len(ids))))
+
 
 def main() -> None:
     """Train some steps and print seconds a step, memory and loss."""
@@ -25,6 +36,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--warm", type=int, required=True)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--apart", default="", help="attention that keeps documents apart")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     os.environ |= {
@@ -41,6 +53,8 @@ def main() -> None:
 
     batch = pa.ipc.open_file(pa.memory_map(str(given.shard))).get_batch(0)
     config = LlamaConfig(**json.loads(given.config))
+    if given.apart:
+        config._attn_implementation = given.apart
     rows = batch.column(0).values.to_numpy().reshape(batch.num_rows, -1)
 
     class Rows(torch.utils.data.Dataset[Any]):
@@ -49,7 +63,10 @@ def main() -> None:
 
         def __getitem__(self, index: int) -> dict[str, Any]:
             ids = rows[index].astype(np.int64)
-            return {"input_ids": ids, "labels": ids}
+            return {"input_ids": ids, "labels": ids} | ({"position_ids": positions(ids)} if given.apart else {})
+
+    def one_row(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        return {key: torch.from_numpy(np.concatenate([f[key] for f in features])[None]) for key in features[0]}
 
     class Clock(TrainerCallback):
         def __init__(self) -> None:
@@ -89,7 +106,14 @@ def main() -> None:
     )
     clock = Clock()
     model = LlamaForCausalLM(config)
-    trainer = Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[clock])
+    is_flash = given.apart.startswith("flash")
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=Rows(),
+        callbacks=[clock],
+        **({"data_collator": one_row} if is_flash else {}),
+    )
     trainer.train()
     seconds = statistics.median(np.diff(clock.times[given.warm - 1 :]).tolist())
     engine = type(trainer.model_wrapped).__name__

@@ -14,7 +14,7 @@ from training.sizes import ModelSizes, sizes_of
 Precision = Literal["fp32", "bf16"]
 TrainingPrecision = Literal["fp32", "bf16", "fp16"]
 Strategy = Literal["single", "ddp", "zero1", "zero2", "zero3", "fsdp2"]
-Attention = Literal["auto", "sdpa", "varlen"]
+Attention = Literal["auto", "sdpa", "varlen", "flash2", "flash4"]
 Schedule = Literal["cosine", "wsd"]
 
 
@@ -104,8 +104,8 @@ class PretrainSettings:
     loss_scale_power: int = 16
     # fp16: steps without overflow after which the scale doubles.
     loss_scale_window: int = 1000
-    # varlen: flash attention within each document, on CUDA in 16 bits; sdpa: transformers' mask; auto: varlen where it
-    # runs.
+    # varlen: flash attention within each document, on CUDA in 16 bits: flash4 (the extra `flash`; Hopper and newer)
+    # where it is installed, else flash2 (torch's own); sdpa: transformers' mask; auto: varlen where it runs.
     attention: Attention = "auto"
     # Compile each decoder layer by torch.compile; a minute at the start, then far faster on a GPU.
     compile: bool = False

@@ -11,6 +11,7 @@ from torch import distributed
 from torch.distributed.tensor import DTensor
 
 from training.arguments import PretrainSettings
+from training.attention import FLASH2, FLASH4
 from training.place import Place
 from training.runs import EngagementError
 
@@ -106,7 +107,9 @@ def _compare(found: Engagement, settings: PretrainSettings) -> None:
     if found.device != "cpu":
         checks["offload"] = (found.is_offloaded, settings.offload)
     if settings.attention != "auto":
-        checks["attention"] = (found.attention, {"sdpa": "sdpa", "varlen": "gristmill_varlen"}[settings.attention])
+        runs = {"sdpa": ("sdpa",), "flash2": (FLASH2,), "flash4": (FLASH4,), "varlen": (FLASH2, FLASH4)}
+        is_engaged = found.attention in runs[settings.attention]
+        checks["attention"] = (settings.attention if is_engaged else found.attention, settings.attention)
     if settings.compile:
         checks["compiled"] = (found.compiled_layers > 0, True)
     for name, (is_, asked) in checks.items():

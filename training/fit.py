@@ -163,7 +163,9 @@ def sizes_in_use(settings: PretrainSettings) -> tuple[ModelSizes, int]:
 def shape_of(settings: PretrainSettings, vocabulary: int, sequence_length: int, *, is_on_gpu: bool) -> Shape:
     """A pretraining run, as far as memory is concerned."""
     sizes, own = sizes_in_use(settings)
-    is_varlen = settings.attention == "varlen" or (settings.attention == "auto" and settings.precision != "fp32")
+    is_varlen = settings.attention not in ("auto", "sdpa") or (
+        settings.attention == "auto" and settings.precision != "fp32"
+    )
     return Shape(
         sizes=sizes,
         vocabulary=own or vocabulary,

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +50,7 @@ from training.sampling import load_tokenizer
 from training.shards import read_mixture
 from training.telemetry import Telemetry, step_numbers
 from training.utilisation import flops_per_token, peak_flops, peak_memory_bytes
-from training.worker import STOPPED
+from training.worker import STOPPED, leave
 
 
 class StoppedError(Exception):
@@ -256,8 +255,12 @@ def main() -> int:
             s = setup(Layout(given.root), given.run_folder, place, reporter)
             if place.is_first:
                 reporter.info(engaged(s.engagement))
-            train(s, stop_flag)
-            finish(s)
+            try:
+                train(s, stop_flag)
+                finish(s)
+            finally:
+                if s.telemetry is not None:
+                    s.telemetry.close()
     except StoppedError as stop:
         reporter.info(str(stop))
         return STOPPED
@@ -278,4 +281,4 @@ def engaged(e: Engagement) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

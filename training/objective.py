@@ -67,16 +67,13 @@ class Objective(nn.Module):
 
 def make_objective(model: Any, settings: PretrainSettings, device: torch.device) -> Objective:
     """Put `model` on `device` with the attention, recomputation and compilation that the settings ask for."""
-    is_varlen = settings.attention == "varlen" or (
-        settings.attention == "auto" and device.type == "cuda" and settings.precision != "fp32"
-    )
-    if is_varlen:
-        attention.register()
-        model.set_attn_implementation(attention.NAME)
+    kernel = attention.kernel(settings.attention, device, settings.precision)
+    if kernel:
+        model.set_attn_implementation(kernel)
     if settings.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.to(device)
-    objective = Objective(model, is_varlen=is_varlen)
+    objective = Objective(model, is_varlen=kernel is not None)
     if settings.compile:
         for layer in objective.layers:  # each by itself: one graph for all of them, and engines may hook in between
             layer.compile()
