@@ -277,16 +277,12 @@ def _step_gradients(shape: Shape) -> float:
 
 
 def _step_buffers(shape: Shape) -> float:
-    """What the optimizer works in: only bitsandbytes' 8 bits on a CPU take some."""
+    """What the optimizer works in, a tensor at a time: only bitsandbytes' 8 bits on a CPU take some."""
     if shape.is_on_gpu or not shape.optimizer.endswith("8bit"):
         return 0.0
-    if shape.strategy in ("zero1", "zero2", "zero3"):
-        at_once = shape.parameter_count / shape.gpus
-    elif shape.strategy == "fsdp2":
-        at_once = shape.vocabulary * shape.sizes.hidden / shape.gpus
-    else:  # in 16 bits DeepSpeed flattens all of them
-        at_once = shape.vocabulary * shape.sizes.hidden if shape.precision == "fp32" else shape.parameter_count
-    return float(QUANTISED_STEP_BYTES * at_once)
+    is_flat = shape.strategy in ("zero1", "zero2", "zero3")  # a partition is one tensor; else the embedding is largest
+    elements = shape.parameter_count if is_flat else shape.vocabulary * shape.sizes.hidden
+    return QUANTISED_STEP_BYTES * elements / (1 if shape.strategy in ("single", "ddp") else shape.gpus)
 
 
 def _host_bytes(shape: Shape) -> float:

@@ -211,7 +211,7 @@ def memory_rows(settings: PlanSettings, usable_gb: float) -> tuple[MemoryRow, ..
     shape = plan_shape(settings)
     rows: list[MemoryRow] = []
     for _, strategy, is_offloaded in METHODS:  # what is offloaded is torch's AdamW
-        optimizer = "adamw" if is_offloaded else shape.optimizer
+        optimizer: Optimizer = "adamw" if is_offloaded else shape.optimizer
         method = replace(shape, strategy=strategy, is_offloaded=is_offloaded, optimizer=optimizer)
         rows.append(memory_row(_method_name(strategy, is_offloaded, optimizer), method, usable_gb))
     if settings.strategy == "single":

@@ -13,7 +13,7 @@ from training.activations import CHUNK_LOGITS
 from training.arguments import PretrainSettings
 from training.fit import DoesNotFitError, Fit, judge, smallest_change
 from training.machine import Machine, this_machine, visible
-from training.memory import MOMENT_BYTES
+from training.memory import MOMENT_BYTES, Optimizer
 from training.peak import BUCKET, STRATEGIES, Shape, Strategy, predict_peak
 from training.sizes import ModelSizes
 
@@ -68,12 +68,13 @@ def test_moments_by_optimizer(strategy: Strategy) -> None:
     """Bytes per parameter of one GPU's share, and of the host's: 2 codes and 8 bytes of scales per block of 256."""
     gpus = 1 if strategy == "single" else 4
     share = 1 if strategy in ("single", "ddp") else 4
-    for optimizer, on_gpu, on_host in (
+    rows: tuple[tuple[Optimizer, float, float], ...] = (
         ("adamw", 8, 0),
         ("adamw_8bit", 2 + 8 / 256, 0),
         ("paged_adamw", 0, 8),
         ("paged_adamw_8bit", 8 / 256, 2),
-    ):
+    )
+    for optimizer, on_gpu, on_host in rows:
         shape = Shape(B, 32_000, 2_048, 1, strategy=strategy, gpus=gpus, optimizer=optimizer)
         peak, parameters = predict_peak(shape), shape.parameter_count
         assert peak.highest.optimizer == pytest.approx(on_gpu * parameters / share)
