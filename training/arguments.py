@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gristmill.core.settings import beside_settings_file
+from training.memory import Optimizer
 from training.sizes import ModelSizes, sizes_of
 
 Precision = Literal["fp32", "bf16"]
@@ -21,6 +22,13 @@ Schedule = Literal["cosine", "wsd"]
 def _require(is_right: bool, message: str) -> None:
     if not is_right:
         raise ValueError(message)
+
+
+def _require_place(optimizer: Optimizer, *, is_offloaded: bool) -> None:
+    _require(
+        not is_offloaded or optimizer == "adamw",
+        f"offload goes with optimizer adamw, not {optimizer}: leave one of the two out",
+    )
 
 
 def _is_word(name: str) -> bool:
@@ -72,6 +80,10 @@ class PretrainSettings:
     beta1: float = 0.9
     # AdamW's decay of the second moment (LLaMA: 0.95).
     beta2: float = 0.95
+    # adamw: torch's, moments in fp32. Of bitsandbytes: adamw_8bit, moments in 8 bits by blocks of 256, 6 bytes a
+    # parameter less (Dettmers et al. 2022); paged_adamw and paged_adamw_8bit, moments in memory that moves to the host
+    # where the GPU's does not suffice (Dettmers et al. 2023), on CUDA only.
+    optimizer: Optimizer = "adamw"
     # Gradients are scaled down to this global norm; 0: never.
     gradient_clip: float = 1.0
     # single and ddp replicate everything; zero1 shards the optimizer, zero2 the gradients too, zero3 the weights too
@@ -148,6 +160,7 @@ class PretrainSettings:
             not self.offload or self.strategy in ("zero1", "zero2", "zero3"),
             f"offload goes with zero1, zero2 or zero3, not {self.strategy}",
         )
+        _require_place(self.optimizer, is_offloaded=self.offload)
         _require(self.nodes >= 1, f"nodes is {self.nodes}; give at least 1")
         _require(self.nodes == 1 or self.launcher == "torchrun", "nodes goes with launcher torchrun")
         _require(self.ranks % self.nodes == 0, f"ranks {self.ranks} does not divide over {self.nodes} nodes")
@@ -260,6 +273,8 @@ class PlanSettings:
     strategy: Strategy = "zero1"
     # Optimizer and fp32 master weights in host memory, for zero1 to zero3.
     offload: bool = False
+    # What holds the moments, as in pretrained_model; pages of the paged ones are counted on the host.
+    optimizer: Optimizer = "adamw"
     # Recompute activations in the backward pass.
     activation_checkpointing: bool = False
     # Each decoder layer compiled by torch.compile, which keeps fewer activations.
@@ -279,6 +294,7 @@ class PlanSettings:
             not self.offload or self.strategy in ("zero1", "zero2", "zero3"),
             f"offload goes with zero1, zero2 or zero3, not {self.strategy}",
         )
+        _require_place(self.optimizer, is_offloaded=self.offload)
         _require(self.micro_batch_size >= 1, f"micro_batch_size is {self.micro_batch_size}; give at least 1")
         at_once = self.micro_batch_size * self.gpus
         _require(

@@ -29,11 +29,9 @@ from training.place import Place
 from training.states import (
     MOMENTS,
     optimizer_steps,
-    parameters_of,
-    prepare_moments,
     read_states,
     set_optimizer_steps,
-    write_state,
+    write_states,
 )
 
 MANIFEST_NAME = "checkpoint.json"
@@ -141,15 +139,17 @@ class Checkpoints:
     def _read_states(self, engine: Any, folder: Path) -> None:
         files = [safe_open(path, framework="pt") for path in sorted(folder.glob("state-*.safetensors"))]
         at = {key: file for file in files for key in cast(Any, file).keys()}  # noqa: SIM118 - it is no dict
-        prepare_moments(engine)
-        for name, parameter in parameters_of(engine):
+
+        def state_of(name: str) -> dict[str, torch.Tensor]:
             try:
                 state = {key: at[f"{name}|{key}"].get_tensor(f"{name}|{key}") for key in ("weight", *MOMENTS)}
             except KeyError:
                 raise MissingDataError(
                     f"checkpoint {folder} has no {name}: it is of another model; start afresh with --force"
                 ) from None
-            write_state(engine, parameter, {key: tensor.to(self._place.device) for key, tensor in state.items()})
+            return {key: tensor.to(self._place.device) for key, tensor in state.items()}
+
+        write_states(engine, state_of)
 
     problems: list[str] = []  # noqa: RUF012 - replaced, never appended to
 

@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 
 from training.arguments import PretrainSettings
 from training.attention import FLASH2, FLASH4
+from training.optimizers import CLASSES, SMALLEST_QUANTISED
 from training.place import Place
 from training.runs import EngagementError
 
@@ -33,6 +34,8 @@ class Engagement:
     dtype: str  # of the weights that compute
     master_dtype: str  # of the weights that the optimizer moves
     optimizer: str
+    moment_dtypes: tuple[str, ...]  # of the optimizer's moments; none where its first step makes them
+    moment_bytes: int  # of rank 0's moments, scales of 8-bit ones included
     attention: str
     loss_kernel: str
     compiled_layers: int
@@ -76,6 +79,7 @@ def measure_engagement(engine: Any, settings: PretrainSettings, place: Place) ->
         dtype=_computed_in(objective) if is_fsdp else _name(first.dtype),
         master_dtype=_name(held[0].dtype),
         optimizer=type(innermost(optimizer)).__name__,
+        **_moments(innermost(optimizer)),
         attention=str(objective.model.config._attn_implementation),
         loss_kernel=objective.loss_kernel,
         compiled_layers=sum(getattr(layer, "_compiled_call_impl", None) is not None for layer in objective.layers),
@@ -101,6 +105,7 @@ def _compare(found: Engagement, settings: PretrainSettings) -> None:
         "world size": (found.world_size, settings.ranks),
         "dtype": (found.dtype, _DTYPES[settings.precision]),
         "master weights": (found.master_dtype, "float32"),
+        "optimizer": (found.optimizer, CLASSES[settings.optimizer]),
         "gradients sharded": (found.gradients_sharded, strategy in ("zero2", "zero3", "fsdp2")),
         "weights sharded": (found.weights_sharded, strategy in ("zero3", "fsdp2")),
     }
@@ -112,6 +117,9 @@ def _compare(found: Engagement, settings: PretrainSettings) -> None:
         checks["attention"] = (settings.attention if is_engaged else found.attention, settings.attention)
     if settings.compile:
         checks["compiled"] = (found.compiled_layers > 0, True)
+    if found.moment_dtypes:
+        asked = "uint8" if settings.optimizer.endswith("8bit") else "float32"
+        checks["moments in"] = (", ".join(found.moment_dtypes), asked)
     for name, (is_, asked) in checks.items():
         if is_ != asked:
             raise EngagementError(f"asked for {name} {asked}, but {is_} is engaged: the run is stopped")
@@ -127,6 +135,14 @@ def _compare(found: Engagement, settings: PretrainSettings) -> None:
             )
 
 
+def _moments(optimizer: Any) -> dict[str, Any]:
+    """What moments of a size that may be quantised are held in, and the bytes of all; the maps of codes are shared."""
+    held = [(name, t) for state in optimizer.state.values() for name, t in state.items() if torch.is_tensor(t)]
+    held = [(name, _local(t)) for name, t in held if name != "step" and not name.startswith("qmap")]
+    large = {_name(t.dtype) for name, t in held if not name.startswith("absmax") and t.numel() >= SMALLEST_QUANTISED}
+    return {"moment_dtypes": tuple(sorted(large)), "moment_bytes": sum(t.nbytes for _, t in held)}
+
+
 def held_by_this_rank(optimizer: Any) -> list[torch.Tensor]:
     """The tensors that this rank's optimizer moves: its shard where they are sharded, everything where not."""
     if hasattr(optimizer, "fp32_groups"):  # fp16 without ZeRO
@@ -135,7 +151,11 @@ def held_by_this_rank(optimizer: Any) -> list[torch.Tensor]:
         if hasattr(optimizer, name):  # ZeRO 1 and 2; ZeRO 3; the bf16 optimizer without ZeRO
             return [tensor for tensor in getattr(optimizer, name) if tensor is not None]
     held = [p for group in optimizer.param_groups for p in group["params"]]
-    return [cast(Any, p).to_local() if isinstance(p, DTensor) else p for p in held]
+    return [_local(p) for p in held]
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    return cast(Any, tensor).to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def innermost(optimizer: Any) -> Any:

@@ -14,11 +14,12 @@ from torch.distributed.tensor import DTensor
 
 from gristmill.core.errors import SettingsError
 from training.arguments import PretrainSettings
-from training.fsdp import ShardedEngine, shard
-from training.model import weight_decay_groups
+from training.fsdp import LocalOptimizer, ShardedEngine, shard
 from training.objective import Objective
+from training.optimizers import make_optimizer, require_device
 from training.place import Place, deepspeed
-from training.states import set_optimizer_steps
+from training.quantised_states import is_of_bitsandbytes
+from training.states import prepare_moments, set_optimizer_steps
 
 MAXIMUM_BUCKET = 50_000_000  # elements per communication; DeepSpeed's 5e8 would allocate 2 GB twice on a CPU
 
@@ -58,19 +59,26 @@ def deepspeed_config(settings: PretrainSettings, parameters: int) -> dict[str, A
 
 
 def start_engine(objective: Objective, settings: PretrainSettings, place: Place) -> Any:
-    """The engine that the settings ask for around `objective`, with torch's AdamW.
+    """The engine that the settings ask for around `objective`.
 
     Raises:
-        SettingsError: this machine has no such engine.
+        SettingsError: this machine has no such engine or optimizer.
     """
+    require_device(settings, place.device)
     if settings.precision == "fp16" and place.device.type != "cuda":
         raise SettingsError("precision fp16 needs a GPU, and here is none: choose bf16 or fp32")
-    if settings.strategy == "fsdp2":
-        return _start_sharded(objective, settings, place)
+    start = _start_sharded if settings.strategy == "fsdp2" else _start_deepspeed
+    engine = start(objective, settings, place)
+    if is_of_bitsandbytes(engine.optimizer):
+        prepare_moments(engine)  # so that what they are held in is proven before the first step
+    return engine
+
+
+def _start_deepspeed(objective: Objective, settings: PretrainSettings, place: Place) -> Any:
     parameters = sum(p.numel() for p in objective.parameters())
     engine, *_ = deepspeed().initialize(
         model=objective,
-        optimizer=_adamw(objective, settings, is_fused=place.device.type == "cuda" and not settings.offload),
+        optimizer=make_optimizer(objective, settings, is_fused=place.device.type == "cuda" and not settings.offload),
         config=deepspeed_config(settings, parameters),
         dist_init_required=False,
     )
@@ -85,16 +93,10 @@ def _start_sharded(objective: Objective, settings: PretrainSettings, place: Plac
     if settings.precision == "fp16":
         raise SettingsError("strategy fsdp2 has no loss scaling for fp16: choose bf16, or strategy zero3")
     sharded = shard(objective, objective.layers, settings, place)
-    return ShardedEngine(sharded, _adamw(sharded, settings, is_fused=place.device.type == "cuda"), settings)
-
-
-def _adamw(module: Any, settings: PretrainSettings, *, is_fused: bool) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        weight_decay_groups(module, settings.weight_decay),
-        lr=0.0,  # set before each step; DeepSpeed's 16-bit optimizers make one with no gradient at their start
-        betas=(settings.beta1, settings.beta2),
-        fused=is_fused,
-    )
+    if settings.optimizer != "adamw":
+        return ShardedEngine(sharded, LocalOptimizer(sharded, settings), settings)
+    optimizer = make_optimizer(sharded, settings, is_fused=place.device.type == "cuda")
+    return ShardedEngine(sharded, optimizer, settings)
 
 
 def set_learning_rate(engine: Any, rate: float) -> None:

@@ -11,7 +11,7 @@ from gristmill.core.errors import GristmillError, MissingDataError
 from gristmill.core.layout import Layout
 from training.arguments import PretrainSettings
 from training.machine import Machine, this_machine
-from training.memory import GIGABYTE
+from training.memory import GIGABYTE, Optimizer
 from training.peak import Parts, Shape, Strategy, predict_peak
 from training.sizes import ModelSizes
 
@@ -21,8 +21,9 @@ _SHARDED: tuple[Strategy, ...] = ("ddp", "zero1", "zero2", "zero3")
 
 # What a change costs, in no unit: the cheapest set of changes that suffices is proposed. A smaller micro-batch is made
 # up for by accumulation; more sharding is more communication; recomputing is a third more arithmetic; offloading waits
-# for the host; another arithmetic is another run.
-_HALVING, _COMPILING, _RECOMPUTING, _MIXED_PRECISION, _OFFLOADING = 1.0, 1.5, 3.0, 5.0, 8.0
+# for the host; another arithmetic is another run, and so, by a little, are moments in 8 bits.
+_HALVING, _COMPILING, _RECOMPUTING, _MIXED_PRECISION, _QUANTISING, _OFFLOADING = 1.0, 1.5, 3.0, 5.0, 6.0, 8.0
+_IN_8_BITS: dict[Optimizer, Optimizer] = {"adamw": "adamw_8bit", "paged_adamw": "paged_adamw_8bit"}
 _STAGE_COST = {"single": 0.0, "ddp": 0.0, "zero1": 0.8, "zero2": 1.2, "zero3": 4.0, "fsdp2": 4.0}
 
 
@@ -78,15 +79,16 @@ def smaller(shape: Shape, *, most_gpus: int | None = None) -> Iterator[tuple[flo
     strategies = (
         (asked, *_SHARDED[_SHARDED.index("ddp" if asked == "single" else asked) + 1 :]) if is_sharding else (asked,)
     )
-    for divisor, strategy, recomputes, compiles, precision, offloads in itertools.product(
+    for divisor, strategy, recomputes, compiles, precision, offloads, optimizer in itertools.product(
         [d for d in range(1, shape.micro_batch_size + 1) if shape.micro_batch_size % d == 0],
         strategies,
         {shape.is_checkpointed, True},
         {shape.is_compiled, True} if is_gpu else {shape.is_compiled},
         dict.fromkeys((shape.precision, "bf16")) if shape.precision == "fp32" else (shape.precision,),
         {shape.is_offloaded, True} if is_gpu and is_sharding else {shape.is_offloaded},
+        dict.fromkeys((shape.optimizer, _IN_8_BITS.get(shape.optimizer, shape.optimizer))),
     ):
-        if offloads and strategy in ("single", "ddp"):
+        if offloads and (strategy in ("single", "ddp") or optimizer != "adamw"):
             continue
         if shape.gpus == 1 and strategy != asked and not offloads:
             continue  # there is nothing to shard over
@@ -100,11 +102,13 @@ def smaller(shape: Shape, *, most_gpus: int | None = None) -> Iterator[tuple[flo
             precision=precision,
             has_mask=shape.has_mask and precision == shape.precision,
             is_offloaded=offloads,
+            optimizer=optimizer,
         )
         cost = (divisor.bit_length() - 1 + (divisor & (divisor - 1) > 0)) * _HALVING
         cost += (
             _STAGE_COST[strategy] - _STAGE_COST[shape.strategy] + _RECOMPUTING * (recomputes != shape.is_checkpointed)
         )
+        cost += _QUANTISING * (optimizer != shape.optimizer)
         cost += _COMPILING * (compiles != shape.is_compiled) + _MIXED_PRECISION * (precision != shape.precision)
         yield cost + _OFFLOADING * (offloads != shape.is_offloaded), tried
     if most_gpus is not None and is_sharding:
@@ -130,6 +134,7 @@ def differences(before: Shape, after: Shape) -> tuple[tuple[str, str, str], ...]
         "is_compiled": "compile",
         "is_checkpointed": "activation_checkpointing",
         "precision": "precision",
+        "optimizer": "optimizer",
         "is_offloaded": "offload",
         "gpus": "gpus",
     }
@@ -174,6 +179,7 @@ def shape_of(settings: PretrainSettings, vocabulary: int, sequence_length: int, 
         accumulation=settings.accumulation,
         precision=settings.precision,
         strategy=settings.strategy,
+        optimizer=settings.optimizer,
         gpus=settings.ranks,
         is_offloaded=settings.offload and is_on_gpu,
         is_checkpointed=settings.activation_checkpointing,
@@ -194,7 +200,8 @@ def judge(settings: PretrainSettings, vocabulary: int, sequence_length: int, mac
     fit = _judged(shape, smallest * (1 - MEMORY_RESERVE), f"{machine.gpu} ({smallest / GIGABYTE:,.0f} GB)", 1)
     host = ranks * (predict_peak(shape).host_bytes + PROCESS_BYTES)
     if fit.is_fitting and host > machine.host_bytes:
-        where = "this machine's memory, where offload puts the optimizer"
+        who = "offload puts the optimizer" if settings.offload else "pages of the optimizer go"
+        where = f"this machine's memory, where {who}"
         return replace(fit, is_fitting=False, needed=host, usable=float(machine.host_bytes), where=where)
     return fit
 

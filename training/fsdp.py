@@ -13,13 +13,15 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_f
 from torch.distributed.tensor import DTensor
 
 from training.arguments import PretrainSettings
+from training.model import weight_decay_groups
+from training.optimizers import optimizer_over
 from training.place import Place
 
 
 class ShardedEngine:
     """The part of DeepSpeed's engine that the loop uses, over a fully sharded module."""
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, settings: PretrainSettings) -> None:
+    def __init__(self, module: nn.Module, optimizer: Any, settings: PretrainSettings) -> None:
         self.module, self.optimizer = module, optimizer
         self._clip, self._accumulation = settings.gradient_clip, settings.accumulation
         self._backwards = 0
@@ -60,6 +62,39 @@ class ShardedEngine:
     def eval(self) -> None:
         """Evaluation mode."""
         self.module.eval()
+
+
+class LocalOptimizer:
+    """An optimizer that knows no DTensor, over the local tensors of this rank's shards."""
+
+    def __init__(self, module: nn.Module, settings: PretrainSettings) -> None:
+        self.shards: dict[nn.Parameter, Tensor] = {}  # local tensor of each parameter; none where the shard is empty
+        groups = weight_decay_groups(module, settings.weight_decay)
+        for group in groups:
+            self.shards |= {p: local for p in group["params"] if (local := _local(p)).numel()}
+            group["params"] = [self.shards[p] for p in group["params"] if p in self.shards]
+        self.optimizer: torch.optim.Optimizer = optimizer_over(groups, settings, is_fused=False)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of the optimizer beneath."""
+        return self.optimizer.param_groups
+
+    def step(self) -> None:
+        """Move the shards by their gradients."""
+        for parameter, local in self.shards.items():
+            local.data = _local(parameter)
+            local.grad = None if parameter.grad is None else cast(Any, parameter.grad).to_local()
+        self.optimizer.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients, of the parameters too."""
+        for parameter, local in self.shards.items():
+            parameter.grad = local.grad = None
+
+
+def _local(parameter: Any) -> Tensor:
+    return cast(Tensor, parameter.detach().to_local())
 
 
 def shard(module: nn.Module, layers: list[nn.Module], settings: PretrainSettings, place: Place) -> nn.Module:

@@ -272,10 +272,11 @@ def main() -> int:
 
 def engaged(e: Engagement) -> str:
     """What is engaged, in one line."""
+    moments = f" with moments in {', '.join(e.moment_dtypes)}" if e.moment_dtypes else ""
     return (
         f"engaged: {e.engine_class} over {e.backend}, {e.strategy} ({e.zero_optimizer}), "
         f"{e.world_size} ranks on {e.device}, {e.dtype} with {e.master_dtype} master weights, "
-        f"{e.optimizer}, {e.attention} attention, {e.loss_kernel} loss, {e.parameters:,} parameters, "
+        f"{e.optimizer}{moments}, {e.attention} attention, {e.loss_kernel} loss, {e.parameters:,} parameters, "
         f"elements per rank {', '.join(f'{n:,}' for n in e.elements_per_rank)}"
     )
 

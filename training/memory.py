@@ -11,10 +11,21 @@ from typing import Literal
 from training.sizes import ModelSizes
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 
 FP32_BYTES_PER_PARAMETER = 20  # rule of thumb with AdamW: 4 weights, 8 optimizer, 4 gradients, 4 activations
 NF4_BITS = 4.127  # 4 bits, 8-bit constants per 64 weights, fp32 ones per 256 of those (Dettmers et al. 2023)
 GIGABYTE = 1e9
+SCALE_BYTES = (
+    2 * 4 / 256
+)  # per parameter in 8 bits: an fp32 scale for 256 elements of each moment (Dettmers et al. 2022)
+# Both of Adam's moments, per parameter.
+MOMENT_BYTES: dict[Optimizer, float] = {
+    "adamw": 8,
+    "adamw_8bit": 2 + SCALE_BYTES,
+    "paged_adamw": 8,
+    "paged_adamw_8bit": 2 + SCALE_BYTES,
+}
 
 
 @dataclass(frozen=True)
@@ -39,14 +50,19 @@ STATES: dict[Precision, StateBytes] = {
 }
 
 
-def state_bytes(parameters: float, *, gpus: int, zero_stage: int, precision: Precision) -> StateBytes:
-    """Bytes of model states on each GPU by the ZeRO paper; stage 0 is DDP, stage 3 is also FSDP's full sharding."""
+def state_bytes(
+    parameters: float, *, gpus: int, zero_stage: int, precision: Precision, optimizer: Optimizer = "adamw"
+) -> StateBytes:
+    """Bytes of model states on each GPU by the ZeRO paper; stage 0 is DDP, stage 3 is also FSDP's full sharding.
+
+    Pages of a paged optimizer count as if they were on the GPU.
+    """
     per = STATES[precision]
     return StateBytes(
         weights=parameters * per.weights / (gpus if zero_stage >= 3 else 1),
         gradients=parameters * per.gradients / (gpus if zero_stage >= 2 else 1),
         master_weights=parameters * per.master_weights / (gpus if zero_stage >= 1 else 1),
-        optimizer=parameters * per.optimizer / (gpus if zero_stage >= 1 else 1),
+        optimizer=parameters * MOMENT_BYTES[optimizer] / (gpus if zero_stage >= 1 else 1),
     )
 
 

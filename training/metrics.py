@@ -90,7 +90,9 @@ class MetricsLog:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file, its lines on disk."""
+        """Close the file, its lines on disk; once more does nothing."""
+        if self._file.closed:
+            return
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

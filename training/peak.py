@@ -13,6 +13,9 @@ What an engine holds beyond the paper's 16 bytes, from DeepSpeed's and torch's s
     fsdp2    fp32 weights, moments and gradients, sharded; embedding and output layer gathered whole, layers one ahead;
              with accumulation, whole gradients in fp32, since they are reduced at the last micro-batch only
     In fp32 DeepSpeed's sharded optimizers keep a copy of their weights as well.
+
+Pages of a paged optimizer are no memory of torch's allocator: the GPU holds them while there is room, so they are
+counted on the host, which must have room for all. bitsandbytes' 8-bit step on a CPU works in fp32 copies of a tensor.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -25,7 +28,7 @@ from training.activations import (
     loss_chunk_bytes,
     norm_bytes_per_token,
 )
-from training.memory import GIGABYTE, Precision
+from training.memory import GIGABYTE, MOMENT_BYTES, SCALE_BYTES, Optimizer, Precision
 from training.sizes import ModelSizes, parameter_count
 
 Strategy = Literal["single", "ddp", "zero1", "zero2", "zero3", "fsdp2"]
@@ -34,6 +37,7 @@ STRATEGIES: tuple[Strategy, ...] = ("single", "ddp", "zero1", "zero2", "zero3", 
 BUCKET = 50_000_000  # elements per communication, as training/engine.py has it; a test keeps them equal
 LIVE_PARAMETERS = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters, max_reuse_distance and sub_group_size
 WORKSPACE = 64 << 20  # cuBLAS: 32 MiB on Hopper, once for the forward and once for the backward thread
+QUANTISED_STEP_BYTES = 20  # bitsandbytes on a CPU, per element: moments, gradient, denominator and its root in fp32
 BATCH_BYTES = 24  # per token: ids, labels and positions in int64
 
 
@@ -48,6 +52,7 @@ class Shape:
     accumulation: int = 1
     precision: Precision = "bf16"
     strategy: Strategy = "zero1"
+    optimizer: Optimizer = "adamw"
     gpus: int = 1
     is_offloaded: bool = False
     is_checkpointed: bool = False
@@ -61,6 +66,13 @@ class Shape:
     def tokens(self) -> int:
         """Tokens of a micro-batch."""
         return self.sequence_length * self.micro_batch_size
+
+    @property
+    def moment_bytes(self) -> float:
+        """Of Adam's moments, per parameter, what the GPU cannot hand over to the host."""
+        if not self.optimizer.startswith("paged"):
+            return MOMENT_BYTES[self.optimizer]
+        return SCALE_BYTES if self.optimizer == "paged_adamw_8bit" else 0.0
 
     @property
     def parameter_count(self) -> int:
@@ -99,7 +111,7 @@ PARTS = tuple(f.name for f in fields(Parts))
 
 @dataclass(frozen=True)
 class Peak:
-    """The moments of a step on one GPU, and what offloading keeps in the host's memory for it."""
+    """The moments of a step on one GPU, and what offloading or paging keeps in the host's memory for it."""
 
     moments: dict[str, Parts]
     host_bytes: float
@@ -157,7 +169,7 @@ def predict_peak(shape: Shape) -> Peak:
         "end of backward": _at_the_end(shape, base).plus(
             activations=kept / sizes.layers + recomputed + going_back, logits=w * head
         ),
-        "step": held.plus(gradients=_step_gradients(shape)),
+        "step": held.plus(gradients=_step_gradients(shape), buffers=_step_buffers(shape)),
     }
     return Peak(moments, _host_bytes(shape))
 
@@ -165,17 +177,19 @@ def predict_peak(shape: Shape) -> Peak:
 def _held(shape: Shape) -> Parts:
     """What is there at all times."""
     n, w, p = shape.gpus, item_bytes(shape.precision), shape.parameter_count
+    moments = shape.moment_bytes
     is_16_bit, strategy = shape.precision != "fp32", shape.strategy
     workspace = float(WORKSPACE if shape.is_on_gpu else 0)
     if strategy in ("single", "ddp"):
-        return Parts(weights=w * p, master_weights=4.0 * p if is_16_bit else 0.0, optimizer=8.0 * p, buffers=workspace)
+        master = 4.0 * p if is_16_bit else 0.0
+        return Parts(weights=w * p, master_weights=master, optimizer=moments * p, buffers=workspace)
     if strategy == "fsdp2":
         gathered = w * (p - shape.sizes.layers * _layer_parameters(shape))
         if is_16_bit:
-            return Parts(weights=gathered, master_weights=4 * p / n, optimizer=8 * p / n, buffers=workspace)
-        return Parts(weights=gathered + 4 * p / n, optimizer=8 * p / n, buffers=workspace)
+            return Parts(weights=gathered, master_weights=4 * p / n, optimizer=moments * p / n, buffers=workspace)
+        return Parts(weights=gathered + 4 * p / n, optimizer=moments * p / n, buffers=workspace)
     on_device = 0.0 if shape.is_offloaded else p / n
-    held = Parts(weights=w * p, master_weights=4 * on_device, optimizer=8 * on_device, buffers=workspace)
+    held = Parts(weights=w * p, master_weights=4 * on_device, optimizer=moments * on_device, buffers=workspace)
     if strategy == "zero3":
         gathered = w * min(p, LIVE_PARAMETERS) if n > 1 else 0.0
         held = replace(held, weights=w * p / n, gradients=0.0 if shape.is_offloaded else w * p / n)
@@ -262,8 +276,19 @@ def _step_gradients(shape: Shape) -> float:
             return w * p + (4.0 * p if w == 2 else 0.0)
 
 
-def _host_bytes(shape: Shape) -> float:
-    """Offloaded: fp32 weights, moments and gradients of this rank's share, and a copy to send back."""
-    if not shape.is_offloaded:
+def _step_buffers(shape: Shape) -> float:
+    """What the optimizer works in, a tensor at a time: only bitsandbytes' 8 bits on a CPU take some."""
+    if shape.is_on_gpu or not shape.optimizer.endswith("8bit"):
         return 0.0
+    is_flat = shape.strategy in ("zero1", "zero2", "zero3")  # a partition is one tensor; else the embedding is largest
+    elements = shape.parameter_count if is_flat else shape.vocabulary * shape.sizes.hidden
+    return QUANTISED_STEP_BYTES * elements / (1 if shape.strategy in ("single", "ddp") else shape.gpus)
+
+
+def _host_bytes(shape: Shape) -> float:
+    """Offloaded: fp32 weights, moments and gradients of this rank's share, and a copy to send back; or its pages."""
+    if not shape.is_offloaded:
+        is_sharded = shape.strategy not in ("single", "ddp")
+        pages = MOMENT_BYTES[shape.optimizer] - shape.moment_bytes
+        return pages * shape.parameter_count / (shape.gpus if is_sharded else 1)
     return (4 + 8 + 4 + item_bytes(shape.precision)) * shape.parameter_count / shape.gpus

@@ -20,7 +20,7 @@ from training.arguments import PlanSettings
 from training.chinchilla import TABLE, approach1_tokens, nearest_row, optimal_tokens, training_flops
 from training.fit import described, smallest_change, vocabulary_size
 from training.hardware import Gpu, gpu_named
-from training.memory import GIGABYTE, adapter_bytes, fp32_rule_bytes, lora_parameters, state_bytes
+from training.memory import GIGABYTE, Optimizer, adapter_bytes, fp32_rule_bytes, lora_parameters, state_bytes
 from training.peak import PARTS, Peak, Shape, Strategy, predict_peak
 from training.plan_table import plan_table
 from training.runs import code_version, fingerprint, now
@@ -121,7 +121,7 @@ def make_plan(settings: PlanSettings) -> Plan:
     hours = flops / (settings.gpus * peak * 1e12 * settings.mfu) / 3600
     usable = (settings.gpu_memory_gb or gpu.memory_gb) * (1 - settings.memory_reserve)
     per_step = shape.tokens * shape.accumulation * settings.gpus
-    chosen = memory_row(_method_name(settings), shape, usable)
+    chosen = memory_row(_method_name(settings.strategy, settings.offload, settings.optimizer), shape, usable)
     return Plan(
         model=settings.model,
         parameters=parameters,
@@ -165,6 +165,7 @@ def plan_shape(settings: PlanSettings) -> Shape:
         accumulation=settings.accumulation,
         precision=settings.precision,
         strategy=settings.strategy,
+        optimizer=settings.optimizer,
         gpus=settings.gpus,
         is_offloaded=settings.offload,
         is_checkpointed=settings.activation_checkpointing,
@@ -174,18 +175,18 @@ def plan_shape(settings: PlanSettings) -> Shape:
     )
 
 
-def _method_name(settings: PlanSettings) -> str:
-    for name, strategy, is_offloaded in METHODS:
-        if (strategy, is_offloaded) == (settings.strategy, settings.offload):
-            return name
-    return "single"
+def _method_name(strategy: Strategy, is_offloaded: bool, optimizer: Optimizer) -> str:
+    names = {(strategy, is_offloaded): name for name, strategy, is_offloaded in METHODS}
+    return names.get((strategy, is_offloaded), "single") + ("" if optimizer == "adamw" else f" {optimizer}")
 
 
 def memory_row(method: str, shape: Shape, usable_gb: float) -> MemoryRow:
     """The predicted memory of one way of training."""
     peak = predict_peak(shape)
     stage = {"zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}.get(shape.strategy, 0)
-    rule = state_bytes(shape.parameter_count, gpus=shape.gpus, zero_stage=stage, precision=shape.precision)
+    rule = state_bytes(
+        shape.parameter_count, gpus=shape.gpus, zero_stage=stage, precision=shape.precision, optimizer=shape.optimizer
+    )
     return _row(method, shape, peak, rule.total, usable_gb)
 
 
@@ -208,18 +209,21 @@ def _row(method: str, shape: Shape, peak: Peak, rule: float, usable_gb: float) -
 def memory_rows(settings: PlanSettings, usable_gb: float) -> tuple[MemoryRow, ...]:
     """Memory per GPU of METHODS, then of LoRA and QLoRA; vocabulary and sequence length are given by now."""
     shape = plan_shape(settings)
-    rows = [
-        memory_row(name, replace(shape, strategy=strategy, is_offloaded=is_offloaded), usable_gb)
-        for name, strategy, is_offloaded in METHODS
-    ]
+    rows: list[MemoryRow] = []
+    for _, strategy, is_offloaded in METHODS:  # what is offloaded is torch's AdamW
+        optimizer: Optimizer = "adamw" if is_offloaded else shape.optimizer
+        method = replace(shape, strategy=strategy, is_offloaded=is_offloaded, optimizer=optimizer)
+        rows.append(memory_row(_method_name(strategy, is_offloaded, optimizer), method, usable_gb))
     if settings.strategy == "single":
-        rows[0] = replace(rows[0], method="single")
+        rows[0] = replace(rows[0], method=_method_name("single", False, shape.optimizer))
     return (*rows, *(adapter_row(settings, is_4bit, usable_gb) for is_4bit in (False, True)))
 
 
 def adapter_row(settings: PlanSettings, is_4bit: bool, usable_gb: float) -> MemoryRow:
     """LoRA or QLoRA of this model on one GPU: eager layers, whole logits (training/model.py, loss_sum)."""
-    shape = replace(plan_shape(settings), is_compiled=False, gpus=1, strategy="single", is_offloaded=False)
+    shape = replace(
+        plan_shape(settings), is_compiled=False, gpus=1, strategy="single", is_offloaded=False, optimizer="adamw"
+    )
     adapter = lora_parameters(settings.sizes, settings.lora_rank)
     states = adapter_bytes(shape.parameter_count, adapter, shape.precision, is_4bit=is_4bit)
     moment = predict_peak(replace(shape, accumulation=1)).moments["loss"]
@@ -238,12 +242,13 @@ def adapter_row(settings: PlanSettings, is_4bit: bool, usable_gb: float) -> Memo
 def precision_rows(settings: PlanSettings, gpu: Gpu, usable_gb: float) -> tuple[MemoryRow, ...]:
     """The chosen strategy in every arithmetic that it and the GPU have, without and with recomputed activations."""
     rows: list[MemoryRow] = []
+    name = _method_name(settings.strategy, settings.offload, settings.optimizer)
     for precision in ("fp32", "bf16", "fp16"):
         if (precision == "bf16" and not gpu.has_bf16) or (precision == "fp16" and settings.strategy == "fsdp2"):
             continue
         for recomputes in (False, True):
             tried = replace(settings, precision=precision, activation_checkpointing=recomputes)
-            rows.append(memory_row(_method_name(settings), plan_shape(tried), usable_gb))
+            rows.append(memory_row(name, plan_shape(tried), usable_gb))
     return tuple(rows)
 
 

@@ -51,7 +51,9 @@ CODE = (
     "loop",
     "model",
     "objective",
+    "optimizers",
     "permutation",
+    "quantised_states",
     "reading",
     "run_state",
     "schedule",
@@ -60,8 +62,8 @@ CODE = (
     "sizes",
     "states",
 )
-# Settings that change when something is written, or on what it is computed and in which order sums are made, never what
-# is learnt from what: an unfinished run may go on with others.
+# Settings that change when something is written, or on what it is computed, in which order sums are made and how
+# moments are rounded, never what is learnt from what: an unfinished run may go on with others.
 NOT_IN_FINGERPRINT = (
     "checkpoint_every",
     "keep_checkpoints",
@@ -76,6 +78,7 @@ NOT_IN_FINGERPRINT = (
     "join_seconds",
     "strategy",
     "offload",
+    "optimizer",
     "micro_batch_size",
     "activation_checkpointing",
     "memory_check",

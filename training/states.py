@@ -1,10 +1,11 @@
 """The whole training state of any engine, parameter by parameter: fp32 weight and AdamW's two moments.
 
-However an engine shards its state, here a parameter is whole, under its name in the model. So a checkpoint belongs
+However an engine shards its state, and in however many bits it holds moments, here a parameter is whole, under its name
+in the model. So a checkpoint belongs
 to no engine: one written by ZeRO-2 on two ranks goes on with ZeRO-3 on one, or with FSDP2.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from training.engagement import held_by_this_rank, innermost
 from training.place import deepspeed
+from training.quantised_states import MomentWriter, is_of_bitsandbytes, make_state, piece_of, read_moment
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's names for them
 State = dict[str, Tensor]  # "weight" and MOMENTS, fp32, shape of the parameter
@@ -32,10 +34,25 @@ def read_states(engine: Any) -> Iterator[tuple[str, State]]:
         yield name, {key: _read(engine.optimizer, parameter, key) for key in ("weight", *MOMENTS)}
 
 
-def write_state(engine: Any, parameter: Any, state: State) -> None:
-    """Put one parameter's whole state back in; every rank must call it, for every parameter in the same order."""
+def write_states(engine: Any, state_of: Callable[[str], State]) -> None:
+    """Put every parameter's whole state back in, on the engine's device; every rank must call it.
+
+    Args:
+        engine: any of ours.
+        state_of: the state of a parameter, by its name in the model; asked for one after another.
+    """
+    prepare_moments(engine)
+    writer = MomentWriter() if is_of_bitsandbytes(engine.optimizer) else None
+    for name, parameter in parameters_of(engine):
+        _write_state(engine, writer, parameter, state_of(name))
+
+
+def _write_state(engine: Any, writer: MomentWriter | None, parameter: Any, state: State) -> None:
     for key in ("weight", *MOMENTS):
-        _write(engine.optimizer, parameter, key, state[key])
+        if writer is None or key == "weight":
+            _write(engine.optimizer, parameter, key, state[key])
+        else:
+            _write_piece(engine.optimizer, writer, parameter, key, state[key])
     if hasattr(parameter, "ds_tensor"):
         with deepspeed().zero.GatheredParameters([parameter], modifier_rank=0):
             parameter.data.copy_(state["weight"])
@@ -52,7 +69,9 @@ def optimizer_steps(engine: Any) -> int:
 def set_optimizer_steps(engine: Any, steps: int) -> None:
     """Set what `optimizer_steps` returns."""
     for state in innermost(engine.optimizer).state.values():
-        if "step" in state:
+        if isinstance(state.get("step"), int):  # bitsandbytes
+            state["step"] = steps
+        elif "step" in state:
             state["step"].fill_(float(steps))
 
 
@@ -61,6 +80,11 @@ def prepare_moments(engine: Any) -> None:
     optimizer = innermost(engine.optimizer)
     held = engine.optimizer.param_groups if isinstance(engine.optimizer, torch.optim.Optimizer) else None
     tensors = [p for g in held for p in g["params"]] if held else held_by_this_rank(engine.optimizer)
+    if is_of_bitsandbytes(optimizer):
+        for tensor in tensors:
+            if not optimizer.state[tensor]:
+                make_state(optimizer, tensor)
+        return
     is_fused = bool(optimizer.defaults.get("fused"))
     for tensor in tensors:
         state = optimizer.state[tensor]
@@ -76,6 +100,8 @@ def prepare_moments(engine: Any) -> None:
 
 
 def _read(optimizer: Any, parameter: Any, key: str) -> Tensor:
+    if key != "weight" and is_of_bitsandbytes(optimizer):
+        return read_moment(optimizer, parameter, key)
     if hasattr(parameter, "ds_tensor"):
         return cast(Tensor, optimizer.get_full_hp_param(parameter, None if key == "weight" else key))
     if hasattr(parameter, "_hp_mapping"):
@@ -94,6 +120,21 @@ def _write(optimizer: Any, parameter: Any, key: str, value: Tensor) -> None:
         if isinstance(tensor, DTensor):
             value = distribute_tensor(value.to(tensor.device), tensor.device_mesh, tensor.placements)
         tensor.data.copy_(value)
+
+
+def _write_piece(optimizer: Any, writer: MomentWriter, parameter: Any, key: str, value: Tensor) -> None:
+    """This rank's part of a moment, to bitsandbytes."""
+    start, piece = 0, piece_of(optimizer, parameter)
+    if isinstance(parameter, DTensor):  # every rank, since the first sends the others theirs
+        value = distribute_tensor(value, parameter.device_mesh, parameter.placements).to_local()
+    elif hasattr(parameter, "ds_tensor") and piece is not None:
+        start = piece.count * optimizer._get_param_partition_rank(parameter)
+    elif hasattr(parameter, "_hp_mapping") and piece is not None:
+        start = parameter._hp_mapping.lp_fragment_address.start
+    if piece is None:
+        return
+    part = value.flatten()[start : start + piece.count]
+    writer.write(piece, key, torch.nn.functional.pad(part, (0, piece.count - part.numel())))  # ZeRO-3 pads
 
 
 def _write_partition(optimizer: Any, parameter: Any, key: str | None, value: Tensor) -> None:

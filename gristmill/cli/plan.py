@@ -30,6 +30,7 @@ def plan(
     offload: Annotated[
         bool | None, typer.Option("--offload/--no-offload", help="Optimizer states in host memory.")
     ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, adamw_8bit, paged_adamw or paged_adamw_8bit.")] = None,
     checkpointing: Annotated[
         bool | None, typer.Option("--checkpointing/--no-checkpointing", help="Recompute activations.")
     ] = None,
@@ -68,6 +69,7 @@ def plan(
         "precision": precision,
         "strategy": strategy,
         "offload": offload,
+        "optimizer": optimizer,
         "activation_checkpointing": checkpointing,
         "compile": compiled,
         "vocabulary": vocabulary,

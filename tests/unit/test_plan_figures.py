@@ -31,6 +31,19 @@ def test_ten_billion_in_fp16_is_160_gigabytes() -> None:
     assert found.total == 160e9
 
 
+def test_the_rule_counts_moments_in_8_bits() -> None:
+    """2 + 2 + 4 bytes, and two codes with their scales: 10.03 in place of 16 (Dettmers et al. 2022)."""
+    found = state_bytes(1e9, gpus=1, zero_stage=0, precision="bf16", optimizer="adamw_8bit")
+    assert found.total / 1e9 == pytest.approx(10.03125)
+
+
+def test_a_plan_of_another_optimizer_offloads_none_of_it() -> None:
+    names = [
+        row.method for row in memory_rows(PlanSettings(vocabulary=100, sequence_length=8, optimizer="adamw_8bit"), 9)
+    ]
+    assert names[:4] == ["DDP adamw_8bit", "ZeRO-1 adamw_8bit", "ZeRO-1 offload", "ZeRO-2 adamw_8bit"]
+
+
 def test_approach_1_goes_through_the_papers_rows() -> None:
     for row in TABLE:
         assert approach1_tokens(row.parameters) == pytest.approx(row.tokens)

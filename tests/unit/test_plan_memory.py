@@ -13,7 +13,8 @@ from training.activations import CHUNK_LOGITS
 from training.arguments import PretrainSettings
 from training.fit import DoesNotFitError, Fit, judge, smallest_change
 from training.machine import Machine, this_machine, visible
-from training.peak import BUCKET, STRATEGIES, Shape, predict_peak
+from training.memory import MOMENT_BYTES, Optimizer
+from training.peak import BUCKET, STRATEGIES, Shape, Strategy, predict_peak
 from training.sizes import ModelSizes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -58,7 +59,39 @@ shapes = st.builds(
     gpus=st.sampled_from([1, 2, 8]),
     is_compiled=st.booleans(),
     is_checkpointed=st.booleans(),
+    optimizer=st.sampled_from(list(MOMENT_BYTES)),
 )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_moments_by_optimizer(strategy: Strategy) -> None:
+    """Bytes per parameter of one GPU's share, and of the host's: 2 codes and 8 bytes of scales per block of 256."""
+    gpus = 1 if strategy == "single" else 4
+    share = 1 if strategy in ("single", "ddp") else 4
+    rows: tuple[tuple[Optimizer, float, float], ...] = (
+        ("adamw", 8, 0),
+        ("adamw_8bit", 2 + 8 / 256, 0),
+        ("paged_adamw", 0, 8),
+        ("paged_adamw_8bit", 8 / 256, 2),
+    )
+    for optimizer, on_gpu, on_host in rows:
+        shape = Shape(B, 32_000, 2_048, 1, strategy=strategy, gpus=gpus, optimizer=optimizer)
+        peak, parameters = predict_peak(shape), shape.parameter_count
+        assert peak.highest.optimizer == pytest.approx(on_gpu * parameters / share)
+        assert peak.host_bytes == pytest.approx(on_host * parameters / share)
+
+
+def test_pages_need_room_on_the_host() -> None:
+    small_host = Machine(H200.gpu, H200.gpu_bytes, 32 * GIBIBYTE)
+    fit = verdict(small_host, model="llama2-7b", global_batch_size=1, optimizer="paged_adamw")
+    assert not fit.is_fitting
+    assert "pages of the optimizer" in fit.line
+    assert verdict(small_host, model="llama2-7b", global_batch_size=1, optimizer="paged_adamw_8bit").is_fitting
+
+
+def test_8_bits_on_a_cpu_work_in_fp32_copies() -> None:
+    shape = Shape(A, 32_000, 128, 1, precision="fp32", optimizer="adamw_8bit", is_on_gpu=False)
+    assert predict_peak(shape).moments["step"].buffers >= 20 * shape.parameter_count
 
 
 @given(shape=shapes, share=st.floats(0.2, 1.2))
@@ -96,7 +129,8 @@ def test_a_run_that_fits_this_gpu() -> None:
 
 def test_a_run_that_does_not_fit_is_told_the_smallest_change() -> None:
     assert verdict(H200, global_batch_size=64).change == "micro_batch_size 64 -> 32"
-    assert verdict(H200, model="llama2-7b", global_batch_size=1).change == "offload false -> true"
+    assert verdict(H200, model="llama2-7b", global_batch_size=1).change == "optimizer adamw -> adamw_8bit"
+    assert verdict(H200, model="llama2-13b", global_batch_size=1).change == "offload false -> true"
     eight = Machine(H200.gpu, H200.gpu_bytes * 8, H200.host_bytes)
     assert (
         "strategy ddp -> zero"
@@ -144,3 +178,5 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     for piece in ("ZeRO-2 offload in bf16 fits", "cost", "master weights", "QLoRA", "2.162e+14"):
         assert piece in shown
+    app([*words, "--optimizer", "adamw_8bit"], standalone_mode=False)
+    assert "ZeRO-1 adamw_8bit in bf16 fits" in capsys.readouterr().out

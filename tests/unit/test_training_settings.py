@@ -23,6 +23,7 @@ from training.worker import resolve_settings
         ({"global_batch_size": 8, "micro_batch_size": 3}, "micro_batch_size"),
         ({"strategy": "single", "ranks": 2}, "strategy"),
         ({"strategy": "fsdp2", "offload": True}, "offload goes with zero1"),
+        ({"strategy": "zero1", "offload": True, "optimizer": "adamw_8bit"}, "offload goes with optimizer adamw"),
         ({"hidden": 100, "heads": 3}, "not a multiple of heads"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"spike_factor": 0.5}, "spike_factor"),
