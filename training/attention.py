@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gristmill.core.errors import SettingsError
 from training import flash4
 
 # Names among transformers' attn_implementation; it looks for a package where a name has "flash" in it.
@@ -28,10 +29,20 @@ def kernel(asked: str, device: torch.device, precision: str) -> str | None:
 
     Returns:
         FLASH2 or FLASH4; None: attend by a mask, by transformers' own `sdpa`.
+
+    Raises:
+        SettingsError: what was asked for does not run here.
     """
     can_run = device.type == "cuda" and precision != "fp32"
     if asked == "sdpa" or (asked == "auto" and not can_run):
         return None
+    if not can_run:
+        raise SettingsError(f"attention {asked} needs a CUDA GPU and precision bf16 or fp16: choose auto")
+    if asked == "flash4" and not flash4.is_available():
+        raise SettingsError(
+            "attention flash4 needs a Hopper or Blackwell GPU and the package flash-attn-4 "
+            "(pip install 'gristmill[flash]'): choose varlen, which takes it where it runs"
+        )
     name = FLASH4 if asked == "flash4" or (asked != "flash2" and flash4.is_available()) else FLASH2
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface

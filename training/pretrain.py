@@ -44,6 +44,7 @@ CODE = (
     "divergence",
     "engine",
     "evaluation",
+    "flash4",
     "fsdp",
     "fused_loss",
     "learning_rate",

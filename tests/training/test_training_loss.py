@@ -3,9 +3,12 @@
 import pytest
 import torch
 from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from gristmill.core.errors import SettingsError
+from training import flash4
 from training.arguments import PretrainSettings
-from training.attention import BOUNDARIES_STEP, boundaries
+from training.attention import BOUNDARIES_STEP, FLASH2, boundaries, kernel
 from training.fused_loss import IGNORED_LABEL, cross_entropy_sum
 from training.model import llama_config, loss_sum, new_model
 from training.objective import make_objective
@@ -71,3 +74,24 @@ def test_boundaries_are_where_positions_start_again() -> None:
     assert found[:4].tolist() == [0, 3, 5, 6]
     assert set(found[4:].tolist()) == {10}  # padding: documents of no token
     assert len(found) == BOUNDARIES_STEP
+
+
+def test_kernels_of_ours_are_choices_of_transformers() -> None:
+    name = kernel("flash2", torch.device("cuda"), "bf16")
+    assert name == FLASH2
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
+    )
+    model = LlamaForCausalLM(config)
+    model.set_attn_implementation(name)
+    assert model.config._attn_implementation == name
+
+
+def test_a_kernel_that_cannot_run_is_refused() -> None:
+    assert kernel("auto", torch.device("cpu"), "bf16") is None
+    assert kernel("auto", torch.device("cuda"), "fp32") is None
+    with pytest.raises(SettingsError, match="needs a CUDA GPU"):
+        kernel("varlen", torch.device("cpu"), "bf16")
+    if not flash4.is_available():
+        with pytest.raises(SettingsError, match="flash-attn-4"):
+            kernel("flash4", torch.device("cuda"), "bf16")

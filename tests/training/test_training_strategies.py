@@ -79,10 +79,19 @@ def test_a_run_goes_on_with_other_ranks(
     assert max(abs(a - b) for a, b in zip(losses(folder), alone, strict=True)) < 1e-3
 
 
-def test_what_cannot_be_engaged_fails_at_the_start(toy_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"precision": "fp16"}, "precision fp16 needs a GPU"),
+        ({"attention": "flash4", "precision": "bf16"}, "attention flash4 needs a CUDA GPU and precision bf16 or fp16"),
+    ],
+)
+def test_what_cannot_be_engaged_fails_at_the_start(
+    toy_root: Path, tmp_path: Path, asked: dict[str, Any], said: str
+) -> None:
     root = tmp_path / "home"
     shutil.copytree(toy_root, root)
-    done = run_worker("training.pretrain", root, SHORT | {"precision": "fp16"})
+    done = run_worker("training.pretrain", root, SHORT | asked)
     assert done.returncode == 2
-    assert "precision fp16 needs a GPU" in done.stderr
+    assert said in done.stderr
     assert "Traceback" not in done.stderr
