@@ -29,6 +29,7 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, Engine] = {}
+        self._tables = set[str]()  # known to be there: none is ever dropped
         super().__init__(base_dir, inst_data=inst_data)
 
     @contextlib.contextmanager
@@ -60,6 +61,12 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
             self._engines.pop(other).dispose()
         self._engines[shard] = engine = _kept(self.conn_string_for_shard(shard), timeout=SQLITE_BUSY_TIMEOUT_SECONDS)
         return engine
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table, for which the stock one connects anew each time."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def delete_events(self, run_id: str) -> None:
         """Forget a run, whose file goes."""
