@@ -6,9 +6,10 @@ and its name says which. Where there is none, or the JVM finds that it does not 
 """
 
 import hashlib
-import subprocess
 import sys
 from pathlib import Path
+
+from pipelines.spark.java import version_lines
 
 _FOLDER = Path(sys.prefix) / "share" / "gristmill"
 _QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off"  # what does not fit is not used; nobody has to hear of it
@@ -19,8 +20,9 @@ def archive_of(java: Path) -> Path:
     """Where the archive for `java` and the Spark of this environment lies, if there is one."""
     import pyspark
 
-    answer = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60, check=False)
-    facts = "\0".join((str(java.resolve()), answer.stderr, pyspark.__version__, str(Path(pyspark.__file__).parent)))
+    facts = "\0".join(
+        (str(java.resolve()), version_lines(java), pyspark.__version__, str(Path(pyspark.__file__).parent))
+    )
     return _FOLDER / f"spark-classes-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.jsa"
 
 

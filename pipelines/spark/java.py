@@ -71,13 +71,18 @@ def _system_candidates() -> list[Path]:
 
 
 @lru_cache
-def _major_version(java: Path) -> int:
-    """The major version that `java -version` prints; 0 when it can't say."""
+def version_lines(java: Path) -> str:
+    """What `java -version` prints, which is asked once; empty when it can't say."""
     try:
         answer = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    match = re.search(r'version "(\d+)(?:\.(\d+))?', answer.stderr)
+        return ""
+    return answer.stderr
+
+
+def _major_version(java: Path) -> int:
+    """The major version; 0 when it can't say."""
+    match = re.search(r'version "(\d+)(?:\.(\d+))?', version_lines(java))
     if not match:
         return 0
     return int(match[2] or 0) if match[1] == "1" else int(match[1])

@@ -1,6 +1,7 @@
 """One Spark session for a worker, on this machine or on a cluster."""
 
 import contextlib
+import importlib
 import logging
 import os
 import subprocess
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from gristmill.core.errors import EnvironmentProblemError
+from pipelines.hidden_imports import hidden
 from pipelines.spark import class_archive, daemon
 from pipelines.spark.java import find_java, write_shim
 from pipelines.spark.processes import children, end, scratch_folder
@@ -134,6 +136,7 @@ def _start(settings: SparkSettings, name: str, scratch: Path, java: Path, java_o
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
 
+    _know_numpy()
     logging.getLogger("py4j").setLevel(logging.CRITICAL)  # a broken pipe at the end is how the JVM is told to go
     log_config = Path(__file__).with_name("log4j2.properties")
     # C1 alone starts a third faster, and the JVM only schedules and shuffles: the work is in Python.
@@ -163,6 +166,16 @@ def _start(settings: SparkSettings, name: str, scratch: Path, java: Path, java_o
             f"Spark could not start with {settings.master} and {java}: {' '.join(str(error).split())[:300]}; "
             "see the lines above, check the master, or install Java 17 or 21"
         ) from error
+
+
+def _know_numpy() -> None:
+    """Let PySpark find out whether there is numpy, which it does for the first value that it hands to the JVM.
+
+    It does so with its tools for tests, which would import pandas: a third of a CPU-second, and nothing here tests with
+    pandas. A stage that wants pandas can still import it.
+    """
+    with hidden("pandas"), contextlib.suppress(ImportError):
+        importlib.import_module("pyspark.testing.utils")
 
 
 def _stop(farewell_seconds: float) -> None:

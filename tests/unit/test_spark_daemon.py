@@ -1,5 +1,6 @@
 """Where Spark's Python workers come from, and when its processes count as gone."""
 
+import os
 import subprocess
 import sys
 import time
@@ -17,9 +18,16 @@ def test_only_sparks_own_archives_leave_the_path() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_is_imported_before_the_fork_starts_no_thread() -> None:
-    program = "import os, pyspark.worker, pipelines.spark.daemon; print(len(os.listdir('/proc/self/task')))"
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == ["1"]
+    program = (
+        "import os, sys; from pipelines.spark.daemon import import_for_workers; import_for_workers();"
+        "print(len(os.listdir('/proc/self/task')), 'numpy' in sys.modules)"
+    )
+    for threads, expected in (("1", "1 True"), ("2", "1 False")):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads}
+        answer = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        assert answer.stdout.strip() == expected
 
 
 def test_a_process_that_nobody_has_asked_for_is_not_waited_for() -> None:
