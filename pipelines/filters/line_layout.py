@@ -15,6 +15,7 @@ _LAST_SPACE = 0x3000  # ideographic space: no later code point is whitespace
 _SPACES = [character for character in map(chr, range(_LAST_SPACE + 1)) if character.isspace()]
 _BREAKS = frozenset(space for space in _SPACES if len(f"a{space}b".splitlines()) > 1)
 
+
 def _table(is_wanted: Iterable[bool]) -> bytes:
     """For bytes.translate: 1 for each byte that is wanted, 0 for any other."""
     return bytes(map(int, is_wanted))
@@ -89,9 +90,7 @@ def _among(data: npt.NDArray[np.uint8], table: bytes) -> npt.NDArray[np.bool_]:
     return np.frombuffer(bytearray(data.data).translate(table), np.bool_)
 
 
-def _mark_wide(
-    data: npt.NDArray[np.uint8], is_space: npt.NDArray[np.bool_], is_break: npt.NDArray[np.bool_]
-) -> None:
+def _mark_wide(data: npt.NDArray[np.uint8], is_space: npt.NDArray[np.bool_], is_break: npt.NDArray[np.bool_]) -> None:
     """Mark whitespace of several bytes in `is_space`, and in `is_break` the last byte of what breaks a line."""
     firsts = np.flatnonzero(_among(data, _IS_WIDE_FIRST))
     if not len(firsts):

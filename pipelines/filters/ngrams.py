@@ -5,11 +5,11 @@ words, so that a run of any length costs the same. Many short texts are looked a
 other texts' by the text's number in its upper bits.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from pipelines.filters.chunk_table import BASE, Hashes, Integers, powers
 from pipelines.filters.words import GroupWords
 
@@ -73,6 +73,7 @@ class Ngrams:
             equal = _first_equal(keys[own])
             times = np.bincount(equal, minlength=len(equal))[equal]
             is_repeated = times > 1
+            # A longer n-gram that repeats begins with one that does.
             at, hashes, times = at[is_repeated], hashes[is_repeated], times[is_repeated]
             if n in sizes:
                 first, most = self._most_frequent(at, times)
@@ -80,7 +81,6 @@ class Ngrams:
                 first[~has_any] = 0
                 size = before[np.minimum(first + n, len(words))] - before[first] + n - 1
                 found[n] = [int(s) if has else None for s, has in zip(size * most, has_any, strict=True)]
-            # A longer n-gram that repeats begins with one that does, and those are left.
         return found
 
     def duplicate_characters(self, sizes: Sequence[int]) -> dict[int, list[int]]:
@@ -101,8 +101,9 @@ class Ngrams:
         for n in sizes:
             is_whole = room >= n
             if not is_whole.all():
-                at, room, totals, shifts, tags = (array[is_whole] for array in (at, room, totals, shifts, tags))
-            keys = ((self._totals[at + n] - totals) * shifts >> self._tag_width) | tags
+                at, room = at[is_whole], room[is_whole]
+                totals, shifts, tags = totals[is_whole], shifts[is_whole], tags[is_whole]
+            keys = (((self._totals[at + n] - totals) * shifts) >> self._tag_width) | tags
             own = _maybe_repeated(keys)
             found[n] = self._counted(at[own], _first_equal(keys[own]), n)
         return found
