@@ -14,16 +14,17 @@ CACHE_CHUNKS = 200_000  # distinct chunks remembered, about 50 MB; then those th
 CACHE_CHARACTERS = 8 << 20  # of these chunks together
 
 TOKENS, NON_SYMBOLS, NON_SYMBOL_CHARACTERS, ALPHABETIC, FIRST_TOKEN = range(5)
-ENTERS, INNER, LEAVES = range(5, 8)  # see `_numbers_of`
+ENTERS, INNER, LEAVES = range(5, 8)  # see `_rows`
 COLUMNS = 8
 PASSES = 2
 BASE = 0x9E3779B97F4A7C15  # of the hashes: odd, so that it has an inverse modulo 2^64
 
-_WORD, _END, _PUNCTUATION = range(3)  # what a token is to the sentencizer
-_ALPHABETIC_WORD = (1, 1, _WORD)  # its traits, see `_learn_token`
+_IS_WORD, _HAS_LETTER, _ENDS, _IS_PUNCTUATION = 1, 2, 4, 8  # traits of a token; the last two are the sentencizer's
+_ALPHABETIC_WORD = _IS_WORD | _HAS_LETTER
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_SHIFT = np.uint64(29)
-_SHORT_TOKEN = 8
+_SHORT_TOKEN = 32
+_KNOWN_TOKENS = 50_000  # about 5 MB; then they are learnt anew
 _MORE = 2  # arrays grow by this factor
 _SOME_USES = 2
 
@@ -97,7 +98,7 @@ class ChunkTable:
 
     def _start_afresh(self) -> None:
         self._numbers = _Numbers()
-        self._known_tokens: dict[str, tuple[int, int, int]] = {}
+        self._traits = _Traits(self._tokenizer)
         self._tokens = 0
         self._uses = np.zeros(1024, np.int64)  # calls of `find` that asked for a chunk
         self.characters = 0  # of all chunks together
@@ -114,28 +115,29 @@ class ChunkTable:
         self.marks, self._uses = (_grown(array, len(self._numbers)) for array in (self.marks, self._uses))
         # Flat lists: a tuple for each chunk is as much work for the garbage collector as the tokens are.
         tokens: list[str] = []
-        numbers: list[int] = []
+        counts: list[int] = []
         marked = self._marked.keys()
-        tokenize, is_special, numbers_of = self._tokenizer.tokens, self._tokenizer.is_special, self._numbers_of
+        tokenize, is_special = self._tokenizer.tokens, self._tokenizer.is_special
         for row, chunk in enumerate(chunks, first):
-            token_at = self._tokens + len(tokens)
             if chunk.isalpha() and chunk.isascii() and not is_special(chunk):
                 tokens.append(chunk)
-                numbers += (1, 1, len(chunk), 1, token_at, 1, 0, 0)
+                counts.append(1)
                 if chunk in marked:
                     self._mark(row, (chunk,))
             else:
                 own = tokenize(chunk)
                 tokens += own
-                numbers += numbers_of(own, token_at)
+                counts.append(len(own))
                 if not marked.isdisjoint(own):
                     self._mark(row, own)
         lengths = np.fromiter(map(len, tokens), np.int32, len(tokens))
+        rows = _rows(self._traits.of(tokens), lengths, np.array(counts, np.int32))
+        rows[:, FIRST_TOKEN] += self._tokens
         text = "".join(chunks)
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
         sizes = lengths if len(data) == len(text) else _utf8_sizes(text, lengths)
         self.characters += len(text)
-        self.rows = _written(self.rows, first, np.array(numbers, np.int32).reshape(-1, COLUMNS))
+        self.rows = _written(self.rows, first, rows)
         self.lengths = _written(self.lengths, self._tokens, lengths)
         self.sizes = _written(self.sizes, self._tokens, sizes)
         self.hashes = _written(self.hashes, self._tokens, _hashes_of(data, sizes))
@@ -146,49 +148,64 @@ class ChunkTable:
             word, bit = self._marked[token]
             self.marks[row, word] |= np.uint64(bit)
 
-    def _numbers_of(self, tokens: Sequence[str], token_at: int) -> tuple[int, ...]:
-        """The row of a chunk of these tokens, the first of which is the table's `token_at`th.
 
-        The last three are its part in the sentencizer's walk, where a token that ends a sentence waits for the next
-        that is no punctuation, which then starts a new one: 1 if such a start comes first when the walk enters
-        waiting; starts within; and how the walk leaves (1 waiting, 0 not waiting, PASSES as it entered).
-        """
-        non_symbols = characters = alphabetic = enters = inner = 0
-        leaves = PASSES
-        known = self._known_tokens
-        for token in tokens:
-            is_word, has_letter, kind = (
-                _ALPHABETIC_WORD if token.isalpha() else known.get(token) or self._learn_token(token)
-            )
-            if is_word:
-                non_symbols += 1
-                characters += len(token)
-                alphabetic += has_letter
-            if kind == _WORD:
-                if leaves == 1:
-                    inner += 1
-                elif leaves == PASSES:
-                    enters = 1
-                leaves = 0
-            elif kind == _END:
-                leaves = 1
-        return len(tokens), non_symbols, characters, alphabetic, token_at, enters, inner, leaves
+class _Traits(dict[str, int]):
+    """Of tokens: bits that say whether it has more than symbols, whether it has a letter, what it ends or waits for."""
 
-    def _learn_token(self, token: str) -> tuple[int, int, int]:
-        """Whether it has more than symbols, whether it has a letter, and what it is to the sentencizer."""
-        has_letter = int(any(map(str.isalpha, token)))
-        if "0" <= token[0] <= "9" or "a" <= token[0] <= "z" or "A" <= token[0] <= "Z":
-            traits = 1, has_letter, _WORD  # neither set has one of these
-        else:
-            is_word, kind = not SYMBOLS.issuperset(token), _WORD
-            if token in self._tokenizer.sentence_ends:
-                kind = _END
-            elif self._tokenizer.is_punctuation(token):
-                kind = _PUNCTUATION
-            traits = int(is_word), has_letter, kind
+    def __init__(self, tokenizer: ChunkTokenizer) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def of(self, tokens: list[str]) -> Numbers:
+        """The traits of each token."""
+        if len(self) > _KNOWN_TOKENS:
+            self.clear()
+        return np.fromiter(map(self.__getitem__, tokens), np.int32, len(tokens))
+
+    def __missing__(self, token: str) -> int:
+        traits = self._learned(token)
         if len(token) <= _SHORT_TOKEN:
-            self._known_tokens[token] = traits
+            self[token] = traits
         return traits
+
+    def _learned(self, token: str) -> int:
+        if token.isalpha():
+            return _IS_WORD | _HAS_LETTER
+        has_letter = _HAS_LETTER if any(map(str.isalpha, token)) else 0
+        if "0" <= token[0] <= "9" or "a" <= token[0] <= "z" or "A" <= token[0] <= "Z":
+            return _IS_WORD | has_letter  # neither set has one of these
+        traits = has_letter if SYMBOLS.issuperset(token) else has_letter | _IS_WORD
+        if token in self._tokenizer.sentence_ends:
+            return traits | _ENDS
+        return traits | _IS_PUNCTUATION if self._tokenizer.is_punctuation(token) else traits
+
+
+def _rows(traits: Numbers, lengths: Numbers, counts: Numbers) -> Numbers:
+    """The rows of chunks of so many tokens each, which have these traits and lengths.
+
+    The last three columns are a chunk's part in the sentencizer's walk, where a token that ends a sentence waits for
+    the next that is no punctuation, which then starts a new one: 1 if such a start comes first when the walk enters
+    waiting; starts within; and how the walk leaves (1 waiting, 0 not waiting, PASSES as it entered).
+    """
+    rows = np.empty((len(counts), COLUMNS), np.int32)
+    starts = np.cumsum(counts) - counts
+    is_word = traits & _IS_WORD
+    rows[:, TOKENS], rows[:, FIRST_TOKEN] = counts, starts
+    rows[:, NON_SYMBOLS] = np.add.reduceat(is_word, starts)
+    rows[:, NON_SYMBOL_CHARACTERS] = np.add.reduceat(is_word * lengths, starts)
+    rows[:, ALPHABETIC] = np.add.reduceat(((traits & _ALPHABETIC_WORD) == _ALPHABETIC_WORD).astype(np.int32), starts)
+    walked = np.flatnonzero((traits & _IS_PUNCTUATION) == 0)
+    chunk = np.repeat(np.arange(len(counts)), counts)[walked]
+    is_end = (traits[walked] & _ENDS) != 0
+    is_first = np.diff(chunk, prepend=-1) > 0
+    is_last = np.diff(chunk, append=len(counts)) > 0
+    rows[:, ENTERS], rows[:, LEAVES] = 0, PASSES
+    rows[chunk[is_first], ENTERS] = ~is_end[is_first]
+    rows[chunk[is_last], LEAVES] = is_end[is_last]
+    is_start = ~is_first & ~is_end
+    is_start[1:] &= is_end[:-1]
+    rows[:, INNER] = np.bincount(chunk[is_start], minlength=len(counts))
+    return rows
 
 
 def powers(base: int, size: int) -> Hashes:

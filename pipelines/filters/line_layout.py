@@ -4,7 +4,7 @@ The same lines as str.splitlines and the same chunks as str.split find, whose ru
 tables: they are asked once for each character that may matter.
 """
 
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,10 +14,17 @@ import numpy.typing as npt
 _LAST_SPACE = 0x3000  # ideographic space: no later code point is whitespace
 _SPACES = [character for character in map(chr, range(_LAST_SPACE + 1)) if character.isspace()]
 _BREAKS = frozenset(space for space in _SPACES if len(f"a{space}b".splitlines()) > 1)
-_IS_SPACE = np.array([chr(byte) in _SPACES and byte < 128 for byte in range(256)])
-_IS_BREAK = np.array([chr(byte) in _BREAKS and byte < 128 for byte in range(256)])
-_WIDE_SPACE = re.compile("|".join(space for space in _SPACES if space > "\x7f").encode())
-_WIDE_BREAKS = frozenset(space.encode() for space in _BREAKS if space > "\x7f")
+
+
+def _table(is_wanted: Iterable[bool]) -> bytes:
+    """For bytes.translate: 1 for each byte that is wanted, 0 for any other."""
+    return bytes(map(int, is_wanted))
+
+
+_IS_SPACE = _table(chr(byte) in _SPACES and byte < 128 for byte in range(256))
+_IS_BREAK = _table(chr(byte) in _BREAKS and byte < 128 for byte in range(256))
+_WIDE = {space.encode(): space in _BREAKS for space in _SPACES if space > "\x7f"}
+_IS_WIDE_FIRST = _table(any(space[0] == byte for space in _WIDE) for byte in range(256))
 
 Integers = npt.NDArray[np.int64]
 
@@ -41,10 +48,8 @@ class Layout:
             data: all texts, one directly after the other.
             texts: where each begins, and the end.
         """
-        is_space, is_break = _IS_SPACE[data], _IS_BREAK[data]
-        for found in _WIDE_SPACE.finditer(data.data):  # empty, where all is ASCII
-            is_space[found.start() : found.end()] = True
-            is_break[found.end() - 1] = found[0] in _WIDE_BREAKS
+        is_space, is_break = _among(data, _IS_SPACE), _among(data, _IS_BREAK)
+        _mark_wide(data, is_space, is_break)
         is_start = ~is_space
         is_start[1:] &= is_space[:-1]
         beginnings = texts[:-1][texts[:-1] < texts[1:]]
@@ -60,7 +65,9 @@ class Layout:
         lines = np.diff(breaks_before)
         lines[texts[:-1] < texts[1:]] += ~is_break[texts[1:][texts[:-1] < texts[1:]] - 1]  # an end without a break
         first_lines, first_chunks = _starts_of(lines), np.searchsorted(starts, texts)
-        chunk_lines = np.searchsorted(breaks, starts)
+        # A few breaks looked up among the many chunks, not the other way round.
+        chunks_before = np.searchsorted(starts, breaks)
+        chunk_lines = np.repeat(np.arange(len(breaks) + 1), np.diff(chunks_before, prepend=0, append=len(starts)))
         chunk_lines += np.repeat(first_lines[:-1] - breaks_before[:-1], np.diff(first_chunks))
         is_single_space = (data[np.maximum(starts - 1, 0)] == 32) & ~is_space[np.maximum(starts - 2, 0)]
         is_behind_gap = ~is_single_space
@@ -76,6 +83,28 @@ class Layout:
     def line_sizes(self) -> Integers:
         """Chunks of each line."""
         return np.bincount(self.chunk_lines, minlength=int(self.first_lines[-1]))
+
+
+def _among(data: npt.NDArray[np.uint8], table: bytes) -> npt.NDArray[np.bool_]:
+    """Of each byte, whether `table` has it."""
+    return np.frombuffer(bytearray(data.data).translate(table), np.bool_)
+
+
+def _mark_wide(data: npt.NDArray[np.uint8], is_space: npt.NDArray[np.bool_], is_break: npt.NDArray[np.bool_]) -> None:
+    """Mark whitespace of several bytes in `is_space`, and in `is_break` the last byte of what breaks a line."""
+    firsts = np.flatnonzero(_among(data, _IS_WIDE_FIRST))
+    if not len(firsts):
+        return
+    padded = np.concatenate((data, np.zeros(2, np.uint8))).astype(np.int32)
+    second, third = padded[firsts + 1], padded[firsts + 2]
+    two = padded[firsts] << 8 | second
+    codes = {2: two, 3: two << 8 | third}
+    for space, breaks in _WIDE.items():
+        found = firsts[codes[len(space)] == int.from_bytes(space, "big")]
+        for place in range(len(space)):
+            is_space[found + place] = True
+        if breaks:
+            is_break[found + len(space) - 1] = True
 
 
 def _starts_of(sizes: Integers) -> Integers:

@@ -5,7 +5,6 @@ words, so that a run of any length costs the same. Many short texts are looked a
 other texts' by the text's number in its upper bits.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,10 +18,9 @@ _TUPLE_BASE = np.uint64(0xD6E8FEB86659FD93)
 _SECOND_HALF = np.uint64(0xA0761D6478BD642F)
 _BEGINNING = 16  # bytes; five words have 22 characters on average
 _HALF = _BEGINNING // 2
-_BUCKETS = 1 << 18
-_BUCKET_FACTOR = np.uint64(0xFF51AFD7ED558CCD)
-_BUCKET_SHIFT = np.uint64(64 - 18)
-_MANY = 1 << 13
+_LONG = 256  # bytes of an n-gram that are compared together with others'
+# One after the other for the keys that share a bucket with others; what still does is sorted.
+_FACTORS = tuple(map(np.uint64, (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53, 0x9FB21C651E98DF25, 0xBF58476D1CE4E5B9)))
 _KEPT_POWERS = 1 << 17  # of each table, 1 MB; a longer text makes its own
 
 
@@ -33,7 +31,9 @@ class Ngrams:
         self._words = words
         sizes, bounds = words.sizes, words.first_words
         counts = np.diff(bounds)
-        self._text = words.text.tobytes()
+        padded = words.text.tobytes() + bytes(_BEGINNING)
+        # What is read from each byte on.
+        self._halves: Hashes = np.ndarray((len(words.text) + _HALF + 1,), "<u8", padded, strides=(1,))
         self._characters_before = np.concatenate((np.zeros(1, np.int64), np.cumsum(words.lengths)))
         self._ends = np.cumsum(sizes)
         self._starts = self._ends - sizes
@@ -58,7 +58,7 @@ class Ngrams:
         Of equally frequent ones the first to occur counts. None where the text has fewer than n words.
         """
         words, bounds = self._words.hashes, self._words.first_words
-        counts, first_words = np.diff(bounds), bounds[:-1]
+        counts = np.diff(bounds)
         before = self._characters_before
         found: dict[int, list[int | None]] = {}
         at = np.arange(len(words))
@@ -68,16 +68,19 @@ class Ngrams:
             at = at[is_whole]
             hashes = hashes[is_whole] * _TUPLE_BASE + words[at + (n - 1)]
             keys = self._tagged(hashes, at)
-            repeated = _repeated(keys)
+            own = _maybe_repeated(keys)
+            at, hashes = at[own], hashes[own]
+            equal = _first_equal(keys[own])
+            times = np.bincount(equal, minlength=len(equal))[equal]
+            is_repeated = times > 1
+            # A longer n-gram that repeats begins with one that does.
+            at, hashes, times = at[is_repeated], hashes[is_repeated], times[is_repeated]
             if n in sizes:
-                first, most = first_words.copy(), np.ones(len(counts), np.int64)
-                self._most_frequent(keys, at, repeated, first, most)
+                first, most = self._most_frequent(at, times)
                 has_any = counts >= n
                 first[~has_any] = 0
                 size = before[np.minimum(first + n, len(words))] - before[first] + n - 1
                 found[n] = [int(s) if has else None for s, has in zip(size * most, has_any, strict=True)]
-            is_repeated = _among(keys, repeated)  # a longer n-gram that repeats begins with one that does
-            at, hashes = at[is_repeated], hashes[is_repeated]
         return found
 
     def duplicate_characters(self, sizes: Sequence[int]) -> dict[int, list[int]]:
@@ -94,105 +97,141 @@ class Ngrams:
         # the least n too.
         is_short = self._ends[at + (least - 1)] - self._starts[at] < _BEGINNING
         at = at[is_short | self._has_repeated_beginning[at]]
+        room, totals, shifts, tags = self._last[at] - at, self._totals[at], self._shifts[at], self._tags[at]
         for n in sizes:
-            own = at[at + n <= self._last[at]]
-            keys = self._tagged((self._totals[own + n] - self._totals[own]) * self._shifts[own], own)
-            own = own[_among(keys, _repeated(keys))]
-            firsts = np.searchsorted(own, self._words.first_words).tolist()
-            found[n] = [self._walk(own[first:last], n) for first, last in itertools.pairwise(firsts)]
+            is_whole = room >= n
+            if not is_whole.all():
+                at, room = at[is_whole], room[is_whole]
+                totals, shifts, tags = totals[is_whole], shifts[is_whole], tags[is_whole]
+            keys = (((self._totals[at + n] - totals) * shifts) >> self._tag_width) | tags
+            own = _maybe_repeated(keys)
+            found[n] = self._counted(at[own], _first_equal(keys[own]), n)
         return found
 
-    def _walk(self, words_at: Integers, n: int) -> int:
-        if len(words_at) < 2:
-            return 0
-        text = self._text
-        seen: set[bytes] = set()
-        repeated: list[int] = []
-        next_word = 0
-        starts, ends = self._starts[words_at].tolist(), self._ends[words_at + (n - 1)].tolist()
-        for word, start, end in zip(words_at.tolist(), starts, ends, strict=True):
-            if word < next_word:
-                continue
-            ngram = text[start:end]
-            if ngram in seen:
-                repeated.append(word)
-                next_word = word + n
-            else:
-                seen.add(ngram)
-        before = self._characters_before
-        at = np.array(repeated, np.int64)
-        return int((before[at + n] - before[at]).sum())
+    def _counted(self, at: Integers, equal: Integers, n: int) -> list[int]:
+        """Code points of the n-grams of each text that the walk counts; see `_walk`."""
+        found, earlier = self._walk(at, equal, n)
+        if not self._are_equal(found, earlier, n):  # two n-grams have one hash
+            found, _ = self._walk(at, self._equal_by_bytes(at, n), n)
+        before, bounds = self._characters_before, self._words.first_words
+        totals = np.concatenate((np.zeros(1, np.int64), np.cumsum(before[found + n] - before[found])))
+        return np.diff(totals[np.searchsorted(found, bounds)]).tolist()
 
-    def _most_frequent(self, keys: Hashes, at: Integers, repeated: Hashes, first: Integers, most: Integers) -> None:
-        """Set where the most frequent n-gram of each text comes first, and how often it occurs, if it is repeated.
+    def _walk(self, at: Integers, equal: Integers, n: int) -> tuple[Integers, Integers]:
+        """The first words of the n-grams counted, and of each that of the equal one that was remembered.
+
+        Only what has an equal n-gram before it needs a look: that one was remembered unless it was jumped over.
 
         Args:
-            keys: of the n-grams.
-            at: the first word of each.
-            repeated: all but one occurrence of each key, sorted.
-            first: to be set, one value a text.
-            most: likewise.
+            at: the first words of all n-grams that may be counted or remembered.
+            equal: of each, the index of the first equal one.
+            n: words of each.
         """
-        if not len(repeated):
-            return
-        run_ends = np.flatnonzero(np.concatenate((repeated[1:] != repeated[:-1], [True])))
-        counts = np.diff(run_ends, prepend=-1)
-        values = repeated[run_ends]
-        texts = self._texts_of(values)
-        text_starts = np.flatnonzero(np.concatenate(([True], texts[1:] != texts[:-1])))
-        highest = np.maximum.reduceat(counts, text_starts)
-        frequent = values[counts == np.repeat(highest, np.diff(text_starts, append=len(texts)))]
-        near = _among(keys, frequent)
-        place = np.minimum(np.searchsorted(frequent, keys[near]), len(frequent) - 1)
-        near = near[frequent[place] == keys[near]]
-        found, earliest = np.unique(self._texts_of(keys[near]), return_index=True)
-        first[found] = at[near[earliest]]
-        most[found] = highest + 1
+        later = np.flatnonzero(equal != np.arange(len(equal)))
+        jumped, jump = bytearray(len(self._last)), b"\1" * (n - 1)
+        remembered: dict[int, int] = {}  # the first of equal ones, where it was jumped over -> the one in its stead
+        found: list[int] = []
+        earlier: list[int] = []
+        next_word = 0
+        for word, first in zip(at[later].tolist(), at[equal[later]].tolist(), strict=True):
+            if word < next_word:
+                continue
+            before = remembered.setdefault(first, word) if jumped[first] else first
+            if before != word:
+                found.append(word)
+                earlier.append(before)
+                next_word = word + n
+                jumped[word + 1 : next_word] = jump
+        return np.array(found, np.int64), np.array(earlier, np.int64)
+
+    def _are_equal(self, at: Integers, others: Integers, n: int) -> bool:
+        """Whether each n-gram at `at` has the bytes of that at `others`, compared _HALF bytes at a time."""
+        starts, other_starts = self._starts[at], self._starts[others]
+        sizes = self._ends[at + (n - 1)] - starts
+        if not np.array_equal(sizes, self._ends[others + (n - 1)] - other_starts):
+            return False
+        for first in range(0, min(int(sizes.max(initial=0)), _LONG), _HALF):
+            differing = self._halves[starts + first] ^ self._halves[other_starts + first]
+            over = np.maximum(_HALF - (sizes - first), 0).astype(np.uint64)  # bytes that are the next word's
+            if np.any(differing << np.uint64(8) * over):
+                return False
+            is_longer = sizes > first + _HALF
+            starts, other_starts, sizes = starts[is_longer], other_starts[is_longer], sizes[is_longer]
+        text, rows = self._words.text.data, zip(starts.tolist(), other_starts.tolist(), sizes.tolist(), strict=True)
+        return all(text[start : start + size] == text[other : other + size] for start, other, size in rows)
+
+    def _equal_by_bytes(self, at: Integers, n: int) -> Integers:
+        """Of each n-gram at `at`, the index of the first in its text that has the same bytes."""
+        starts, ends = self._starts[at].tolist(), self._ends[at + (n - 1)].tolist()
+        text = self._words.text.tobytes()
+        ngrams = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+        firsts: dict[tuple[int, bytes], int] = {}
+        keys = enumerate(zip(self._last[at].tolist(), ngrams, strict=True))
+        return np.array([firsts.setdefault(key, index) for index, key in keys], np.int64)
+
+    def _most_frequent(self, at: Integers, times: Integers) -> tuple[Integers, Integers]:
+        """Of each text, where its most frequent n-gram comes first, and how often it occurs.
+
+        Args:
+            at: the first words of all n-grams that are repeated.
+            times: how often each occurs.
+        """
+        bounds = self._words.first_words
+        first, most = bounds[:-1].copy(), np.ones(len(bounds) - 1, np.int64)
+        places = np.searchsorted(at, bounds)
+        texts = np.flatnonzero(np.diff(places))
+        if len(texts):
+            starts = places[texts]
+            most[texts] = np.maximum.reduceat(times, starts)
+            tops = np.flatnonzero(times == np.repeat(most[texts], np.diff(starts, append=len(at))))
+            first[texts] = at[tops[np.searchsorted(tops, starts)]]
+        return first, most
 
     def _tagged(self, hashes: Hashes, at: Integers) -> Hashes:
         """`hashes` of n-grams that begin at the words `at`, with the number of their text in the upper bits."""
         return (hashes >> self._tag_width) | self._tags[at]
 
-    def _texts_of(self, keys: Hashes) -> Integers:
-        return (keys >> self._tag_shift).astype(np.int64) if self._tag_width else np.zeros(len(keys), np.int64)
-
     def _repeated_beginnings(self) -> npt.NDArray[np.bool_]:
         """Of each word, whether the next _BEGINNING bytes also follow the beginning of another word of its text."""
-        text = self._words.text
-        found = np.zeros(len(self._starts), np.bool_)
-        at = np.flatnonzero(self._starts + _BEGINNING <= self._text_ends)
-        if len(at):
-            starts = self._starts[at]
-            halves: Hashes = np.ndarray((len(text) - _HALF + 1,), "<u8", text.data, strides=(1,))  # from each byte on
-            hashes = halves[starts] * np.uint64(BASE) + halves[starts + _HALF] * _SECOND_HALF
-            keys = self._tagged(hashes, at)
-            found[at[_among(keys, _repeated(keys))]] = True
-        return found
+        keys = self._halves[self._starts] * np.uint64(BASE) + self._halves[self._starts + _HALF] * _SECOND_HALF
+        found = np.zeros(len(keys), np.bool_)
+        found[_maybe_repeated((keys >> self._tag_width) | self._tags)] = True
+        return found & (self._starts + _BEGINNING <= self._text_ends)
 
 
 _kept_powers: dict[int, Hashes] = {}
 
 
-def _repeated(keys: Hashes) -> Hashes:
-    """All but one occurrence of each of `keys`, sorted."""
-    if len(keys) > _MANY:  # sorting costs ten times as much for a key as counting its bucket
-        buckets = _buckets(keys)
-        keys = keys[(np.bincount(buckets, minlength=_BUCKETS) > 1)[buckets]]
-    ordered = np.sort(keys)
-    return ordered[1:][ordered[1:] == ordered[:-1]]
+def _maybe_repeated(keys: Hashes) -> Integers:
+    """Indices of all keys that occur more than once, and of some others."""
+    buckets = _buckets(keys, len(keys), _FACTORS[0])
+    return np.flatnonzero((np.bincount(buckets) > 1)[buckets])
 
 
-def _among(keys: Hashes, wanted: Hashes) -> Integers:
-    """Indices of all keys that are among `wanted`, and of a few others."""
-    if not len(wanted):
-        return np.zeros(0, np.int64)
-    is_wanted = np.zeros(_BUCKETS, np.bool_)
-    is_wanted[_buckets(wanted)] = True
-    return np.flatnonzero(is_wanted[_buckets(keys)])
+def _first_equal(keys: Hashes) -> Integers:
+    """Of each key, the index of the first equal one: by buckets, which costs a third of sorting."""
+    found = left = np.arange(len(keys))
+    for factor in _FACTORS:
+        if not len(left):
+            return found
+        own = keys[left]
+        buckets = _buckets(own, len(own), factor)
+        first = np.full(int(buckets.max()) + 1, len(keys))
+        np.minimum.at(first, buckets, left)
+        first = first[buckets]
+        if len(left) == len(found):
+            found = first
+        else:
+            found[left] = first
+        left = left[keys[first] != own]  # equal keys share a bucket, and all are found or none
+    _, index, group = np.unique(keys[left], return_index=True, return_inverse=True)
+    found[left] = left[index[group]]
+    return found
 
 
-def _buckets(keys: Hashes) -> Integers:
-    return ((keys * _BUCKET_FACTOR) >> _BUCKET_SHIFT).astype(np.int64)
+def _buckets(keys: Hashes, count: int, factor: np.uint64) -> Integers:
+    """The bucket of each key, where there are two to four for each of `count` keys."""
+    return ((keys * factor) >> np.uint64(63 - count.bit_length())).view(np.int64)
 
 
 def _powers(base: int, size: int) -> Hashes:

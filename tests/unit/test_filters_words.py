@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -308,11 +309,23 @@ def test_ngrams_like_the_plain_walk(tokens: list[str]) -> None:
     assert found.top_characters(sizes) == {n: [plain_top_characters(tokens, n) for tokens in own] for n in sizes}
 
 
-def test_keys_are_counted_before_they_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_that_share_their_buckets_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
     group = look(word_table(), *TEXTS, " ".join(TEXTS * 3))
-    sorted_all = gopher_repetition.runs(group)
-    monkeypatch.setattr(ngrams, "_MANY", 0)
-    assert gopher_repetition.runs(group) == sorted_all
+    by_buckets = gopher_repetition.runs(group)
+    monkeypatch.setattr(ngrams, "_buckets", lambda keys, *_: np.zeros(len(keys), np.int64))
+    assert gopher_repetition.runs(group) == by_buckets
+
+
+@pytest.mark.parametrize("long", [0, 8, 256])
+def test_ngrams_of_one_hash_are_told_apart_by_their_bytes(monkeypatch: pytest.MonkeyPatch, long: int) -> None:
+    monkeypatch.setattr(ngrams, "_LONG", long)
+    wide = " ".join("x" * 300 + str(i % 7) for i in range(40))
+    group = look(word_table(), *TEXTS, " ".join(TEXTS * 3), wide)
+    duplicates = Ngrams(group).duplicate_characters(gopher_repetition.DUPLICATE_N)
+    alike = Ngrams(replace(group, hashes=np.zeros_like(group.hashes)))
+    assert alike.duplicate_characters(gopher_repetition.DUPLICATE_N) == duplicates
+    own = [word_table().words(text) for text in (*TEXTS, " ".join(TEXTS * 3), wide)]
+    assert duplicates == {n: [plain_duplicate_characters(o, n) for o in own] for n in gopher_repetition.DUPLICATE_N}
 
 
 @pytest.mark.shared
